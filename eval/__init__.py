@@ -1,0 +1,1 @@
+"""Evaluation: accuracy against latency against index size."""

@@ -1,0 +1,1 @@
+"""Index engines and the directory they live in."""

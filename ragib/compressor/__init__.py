@@ -1,0 +1,1 @@
+"""Compressors: keep the sentences that carry the answer."""

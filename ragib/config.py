@@ -1,0 +1,240 @@
+"""Configuration: strict YAML, with defaults that work offline on a laptop.
+
+Every key has a default; an unknown key is an error that names the nearest known one. Values can
+be overridden one by one with dotted keys (`--set index.multivector.pool_factor=3`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ragib.errors import ConfigError, did_you_mean
+
+Kind = Literal["dense", "multivector", "sparse"]
+KINDS: tuple[Kind, ...] = ("dense", "multivector", "sparse")
+Using = Literal["hybrid", "dense", "multivector", "sparse"]
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class EncoderConfig(_Section):
+    """The model that turns text into vectors.
+
+    `model` is `embedded` (all-MiniLM-L6-v2 out of an installed package, no network), a local
+    folder, or a hub name. `dtype: auto` takes bfloat16 on a GPU and float32 elsewhere.
+    """
+
+    model: str = "embedded"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    max_tokens: int = Field(256, ge=16, le=32768)
+    batch_size: int = Field(32, ge=1)
+
+
+class ChunkConfig(_Section):
+    """How documents are cut into passages: whole sentences up to a budget of tokens."""
+
+    max_tokens: int = Field(200, ge=8)
+    overlap_tokens: int = Field(32, ge=0)
+    language: str = "en"
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> ChunkConfig:
+        if self.overlap_tokens >= self.max_tokens:
+            raise ValueError("overlap_tokens must be smaller than max_tokens")
+        return self
+
+
+class DenseConfig(_Section):
+    """One vector a passage. All storages but `flat` need faiss."""
+
+    storage: Literal["flat", "sq8", "hnsw", "rabitq"] = "flat"
+    metric: Literal["cosine", "dot"] = "cosine"
+    refine: int = Field(10, ge=1, description="rabitq: candidates a result, rescored exactly")
+
+
+class MultiVectorConfig(_Section):
+    """Pooled token vectors a passage, searched by exact MaxSim."""
+
+    dim: int = Field(128, ge=8)
+    pool_factor: float = Field(2.0, ge=1)
+    rescore: int = Field(4, ge=0, description="candidates a result, rescored with finer vectors")
+
+
+class SparseConfig(_Section):
+    """Weighted terms a passage: BM25, or a learned sparse encoder."""
+
+    engine: Literal["bm25s", "rank-bm25", "learned"] = "bm25s"
+    k1: float = Field(0.9, ge=0)
+    b: float = Field(0.4, ge=0, le=1)
+    language: str = "english"
+    model: str | None = Field(None, description="learned: folder or hub name of a SparseEncoder")
+
+
+class IndexConfig(_Section):
+    """What is built from a corpus."""
+
+    kinds: tuple[Kind, ...] = KINDS
+    encoder: EncoderConfig = EncoderConfig()
+    chunk: ChunkConfig = ChunkConfig()
+    dense: DenseConfig = DenseConfig()
+    multivector: MultiVectorConfig = MultiVectorConfig()
+    sparse: SparseConfig = SparseConfig()
+
+    @model_validator(mode="after")
+    def _kinds(self) -> IndexConfig:
+        if not self.kinds:
+            raise ValueError("name at least one kind of index")
+        if len(set(self.kinds)) != len(self.kinds):
+            raise ValueError("a kind of index is named twice")
+        return self
+
+
+class RetrieverConfig(_Section):
+    """How passages are found: one kind of index, or all of them fused."""
+
+    using: Using = "hybrid"
+    k: int = Field(5, ge=1)
+    depth: int = Field(100, ge=1, description="hits taken from each index before fusion")
+    fusion: Literal["convex", "rrf"] = "convex"
+    weights: Mapping[Kind, float] = {}
+
+
+class CompressorConfig(_Section):
+    """What is kept of the passages; at most one of `keep`, `budget`, `risk`, `threshold`.
+
+    With none of the four, every compressor uses its own default.
+    """
+
+    name: str = "embedding-sentence"
+    keep: Share | None = Field(None, description="share of the words of all passages")
+    budget: int | None = Field(None, ge=1, description="tokens kept a question")
+    risk: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _one_mode(self) -> CompressorConfig:
+        given = [
+            name
+            for name in ("keep", "budget", "risk", "threshold")
+            if getattr(self, name) is not None
+        ]
+        if len(given) > 1:
+            raise ValueError(f"set only one of {' and '.join(given)}")
+        return self
+
+
+class GeneratorConfig(_Section):
+    """Who answers. `model` is a folder or hub name; `reader` needs none."""
+
+    name: Literal["reader", "vllm", "openai", "transformers"] = "reader"
+    model: str | None = None
+    base_url: str = "http://127.0.0.1:8000/v1"
+    api_key_env: str = "OPENAI_API_KEY"
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0)
+    seed: int = 0
+    timeout: float = Field(60.0, gt=0, description="seconds")
+    retries: int = Field(3, ge=0)
+    concurrency: int = Field(8, ge=1)
+    engine_args: Mapping[str, Any] = Field({}, description="vllm: passed on to vllm.LLM")
+
+
+class Config(_Section):
+    """All of it: what to build, how to find, what to keep, who answers."""
+
+    index: IndexConfig = IndexConfig()
+    retriever: RetrieverConfig = RetrieverConfig()
+    compressor: CompressorConfig = CompressorConfig()
+    generator: GeneratorConfig = GeneratorConfig()
+
+
+def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Read a configuration file and apply `a.b=value` overrides to it.
+
+    Parameters
+    ----------
+    path
+        A YAML file; none means all defaults.
+    overrides
+        Dotted assignments; values are read as YAML.
+
+    Raises
+    ------
+    ConfigError
+        The file cannot be read, or a key or value is wrong; the message names the key.
+    """
+    source = str(path) if path is not None else "--set"
+    values: Any = {}
+    if path is not None:
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        except OSError as error:
+            raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{source}: not valid YAML: {_one_line(error)}") from None
+        if not isinstance(values, dict):
+            raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}")
+    for override in overrides:
+        _assign(values, override)
+    return parse_config(values, source)
+
+
+def parse_config(values: Mapping[str, Any], source: str) -> Config:
+    """Check a nested mapping and return it as a `Config`; `source` goes into error messages."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def _assign(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, as in retriever.k=10")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: not a YAML value: {_one_line(error)}") from None
+    *path, last = key.split(".")
+    node = values
+    for part in path:
+        node = node.setdefault(part, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: {part!r} is a value, not a section")
+    node[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    key = ".".join(location) or "configuration"
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(location[:-1])
+        return f"unknown key {key!r}{did_you_mean(location[-1], known)}"
+    value = first["input"]
+    shown = f" (got {value!r})" if not isinstance(value, Mapping | BaseModel) else ""
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _keys_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = Config
+    for part in location:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Corpora: files in, documents out, cut into passages."""

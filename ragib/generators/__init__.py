@@ -1,0 +1,1 @@
+"""Generators: answer from evidence, with citations."""
