@@ -1,0 +1,144 @@
+"""Build and search a corpus of some 170,000 passages, and watch the memory.
+
+    python -m ragib.eval.bench.scale --data FOLDER [--page docs/benchmarks.md]
+
+FOLDER is a BEIR folder. Rows with `dup_of` repeat another document's text and are left out, of
+the judgements as well. The sparse index covers all documents; dense and multi-vector cover the
+judged ones and as many others as make up `--encoded`. Every build runs in a process of its own,
+so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ragib.config import IndexConfig, Kind
+from ragib.eval.bench.common import markdown_table, report
+from ragib.eval.datasets import JudgedSet, read_beir
+from ragib.eval.measures import document_scores, mean, retrieval
+from ragib.indexes.index import Index
+from ragib.types import Document
+
+MEASURES = ("nDCG@10", "R@100")
+TIMED = 200
+
+
+def distinct(data: JudgedSet) -> Iterator[Document]:
+    """Read the documents whose text is not another's."""
+    return (document for document in data.documents() if not document.metadata.get("dup_of"))
+
+
+def subset(data: JudgedSet, size: int) -> Iterator[Document]:
+    """Read the judged documents, and the first of the others, `size` in all."""
+    judged = {document for grades in data.qrels.values() for document in grades}
+    wanted = (document for document in distinct(data) if document.id in judged)
+    others = (document for document in distinct(data) if document.id not in judged)
+    count = 0
+    for document in wanted:
+        count += 1
+        yield document
+    yield from islice(others, max(0, size - count))
+
+
+def measure(data: JudgedSet, kind: Kind, size: int | None, folder: Path) -> dict[str, Any]:
+    """Build one kind of index, search all questions, and say what it took."""
+    documents = distinct(data) if size is None else subset(data, size)
+    started = time.perf_counter()
+    Index.build(documents, folder / kind, IndexConfig(kinds=(kind,))).close()
+    built = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    started = time.perf_counter()
+    index = Index.open(folder / kind)
+    opened = time.perf_counter() - started
+    questions = list(data.queries.values())
+    for question in questions[:10]:
+        index.search(question, k=10, using=kind)
+    seconds = []
+    for question in questions[:TIMED]:
+        started = time.perf_counter()
+        index.search(question, k=10, using=kind)
+        seconds.append(time.perf_counter() - started)
+    hits = index.search_batch(questions, k=200, using=kind)
+    run = dict(zip(data.queries, map(document_scores, hits), strict=True))
+    scores = {name: mean(of) for name, of in retrieval(data.qrels, run, MEASURES).items()}
+    info = index.info()
+    return {
+        "kind": kind,
+        "documents": info["documents"],
+        "passages": info["passages"],
+        "build_s": built,
+        "build_peak_bytes": peak,
+        "bytes": info["bytes"][kind],
+        "open_s": opened,
+        "p50_ms": float(np.percentile(seconds, 50)) * 1000,
+        "p95_ms": float(np.percentile(seconds, 95)) * 1000,
+        **scores,
+    }
+
+
+def without_repeats(data: JudgedSet) -> JudgedSet:
+    """Drop the judgements of documents that repeat another's text."""
+    repeats = {document.id for document in data.documents() if document.metadata.get("dup_of")}
+    qrels = {
+        query: {document: grade for document, grade in grades.items() if document not in repeats}
+        for query, grades in data.qrels.items()
+    }
+    return replace(data, qrels=qrels)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['kind']}, {row['documents']:,} documents",
+        f"{row['passages']:,}",
+        f"{row['build_s']:.0f}",
+        f"{row['build_peak_bytes'] / 2**30:.2f}",
+        f"{row['bytes'] / 1e6:.1f}",
+        f"{row['open_s'] * 1000:.0f}",
+        f"{row['p50_ms']:.1f}",
+        f"{row['p95_ms']:.1f}",
+        *(f"{row[name]:.4f}" for name in MEASURES),
+    ]
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--encoded", default=20_000, show_default=True, help="documents encoded")
+@click.option("--kind", "kinds", multiple=True, default=("sparse", "dense", "multivector"))
+@click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
+def main(data: Path, encoded: int, kinds: tuple[Kind, ...], page: Path | None) -> None:
+    """Measure building and searching the corpus in the folder DATA."""
+    judged = without_repeats(read_beir(data, "test"))
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in kinds:
+            size = None if kind == "sparse" else encoded
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                rows.append(pool.apply(measure, (judged, kind, size, Path(folder))))
+            click.echo(f"{kind} done", err=True)
+    header = [
+        "index",
+        "passages",
+        "build s",
+        "build peak GiB",
+        "MB",
+        "open ms",
+        "p50 ms",
+        "p95 ms",
+        *MEASURES,
+    ]
+    report("scale", markdown_table(header, map(_cells, rows)), {"rows": rows}, page)
+
+
+if __name__ == "__main__":
+    main()
