@@ -67,6 +67,11 @@ def sentences_of(question: Question) -> list[Sentence]:
     ]
 
 
+def share_of(keep: float, count: int) -> Fraction:
+    """Return `keep` times `count`, so exact that .29 of 100 is 29 and 3/7 of 7 is 3."""
+    return Fraction(keep).limit_denominator(10**6) * count
+
+
 def select(
     question: Question,
     scored: Sequence[ScoredSentence],
@@ -114,8 +119,7 @@ def select(
     _check(question, scored, keep, budget, threshold)
     word_spans = [words(passage.text) for passage in question.passages]
     words_in = sum(map(len, word_spans))
-    # .29 * 100 is less than 29, and so is 3 / 7 * 7 than 3, when the float is taken at its word.
-    most_words = None if keep is None else Fraction(keep).limit_denominator(10**6) * words_in
+    most_words = None if keep is None else share_of(keep, words_in)
     tokens_left = budget
     words_kept = Fraction(0)
     kept = Kept()

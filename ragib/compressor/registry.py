@@ -1,0 +1,121 @@
+"""Compressors by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import ragib
+from ragib.compressor.base import Compressor, TokenCounter
+from ragib.config import CompressorConfig, EncoderConfig
+from ragib.encoders import Encoder, load_encoder
+from ragib.errors import ConfigError, did_you_mean
+
+BASELINES = ("none", "truncate", "bm25-sentence", "embedding-sentence")
+COMPRESSORS = (*BASELINES, "ib")
+
+DEFAULT_KEEP = 0.3
+"""Share of the words that a baseline keeps when no limit is given (`none` keeps all)."""
+
+_LIMITS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "truncate": ("keep", "budget"),
+    "bm25-sentence": ("keep", "budget", "threshold"),
+    "embedding-sentence": ("keep", "budget", "threshold"),
+}
+
+
+def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) -> Compressor:
+    """Return the compressor that a configuration names.
+
+    Parameters
+    ----------
+    config
+        `name` is one of `COMPRESSORS`, or a folder with the weights of a trained compressor.
+        Baselines keep `DEFAULT_KEEP` of the words where no limit is given.
+    encoder
+        Scores sentences for `embedding-sentence`, and counts the tokens of a budget; without one,
+        the built-in encoder is loaded where one is needed.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or the compressor does not know the limit that is set.
+    InputError
+        The weights cannot be read.
+    MissingExtraError
+        An optional package is not installed.
+    """
+    name = config.name
+    if name == "ib" or (name not in COMPRESSORS and Path(name).is_dir()):
+        if name == "ib" and not has_weights():
+            raise ConfigError(
+                "compressor.name: this installation has no trained weights (ragib/weights is "
+                "empty); name a folder with weights, or use embedding-sentence"
+            )
+        from ragib.compressor.ib import load_ib
+
+        return load_ib(None if name == "ib" else Path(name), config)
+    if name not in COMPRESSORS:
+        raise ConfigError(
+            f"compressor.name: no compressor and no folder {name!r}"
+            f"{did_you_mean(name, COMPRESSORS)}; there are {', '.join(COMPRESSORS)}"
+        )
+    _check_limits(config)
+    keep, budget, threshold = config.keep, config.budget, config.threshold
+    if keep is None and budget is None and threshold is None:
+        keep = DEFAULT_KEEP
+    match name:
+        case "none":
+            from ragib.compressor.none import KeepAll
+
+            return KeepAll()
+        case "truncate":
+            from ragib.compressor.truncate import Truncate
+
+            return Truncate(keep, budget, _counter(budget, encoder))
+        case "bm25-sentence":
+            from ragib.compressor.bm25_sentence import BM25Sentence
+
+            return BM25Sentence(keep, budget, threshold, _counter(budget, encoder))
+    from ragib.compressor.embedding_sentence import EmbeddingSentence
+
+    encoder = encoder or load_encoder(EncoderConfig())
+    if encoder.dense_dim is None:
+        raise ConfigError(
+            f"compressor.name: embedding-sentence needs one vector a text, and {encoder.name} is "
+            "a late-interaction model that has none; name another compressor or another encoder"
+        )
+    return EmbeddingSentence(encoder, keep, budget, threshold)
+
+
+def has_weights() -> bool:
+    """Say whether this installation ships trained weights."""
+    return any((Path(ragib.__file__).parent / "weights").glob("*.safetensors"))
+
+
+def default_notice(config: CompressorConfig) -> str | None:
+    """Return what a user should know who left the choice of the compressor to the default."""
+    if "name" in config.model_fields_set or config.name != "embedding-sentence":
+        return None
+    return (
+        "compressing with embedding-sentence, the default as long as no trained weights are "
+        "shipped; choose another with compressor.name"
+    )
+
+
+def _check_limits(config: CompressorConfig) -> None:
+    known = _LIMITS[config.name]
+    for limit in ("keep", "budget", "threshold", "risk"):
+        if getattr(config, limit) is None or limit in known:
+            continue
+        why = f"{config.name} does not know it"
+        if limit == "risk":
+            why = f"only a trained compressor (ib) is calibrated to a risk, {config.name} is not"
+        instead = f"set {' or '.join(known)} instead" if known else f"drop {limit}"
+        raise ConfigError(f"compressor.{limit}: {why}; {instead}")
+
+
+def _counter(budget: int | None, encoder: Encoder | None) -> TokenCounter | None:
+    if budget is None:
+        return None
+    return (encoder or load_encoder(EncoderConfig())).count_tokens
