@@ -15,6 +15,11 @@ Span = tuple[int, int]
 
 _WORD = re.compile(r"\S+")
 _SPACE = re.compile(r"\s+")
+# sentencex 1.0 panics at an initial next to white space of more than one byte ("John\u00a0F."), and
+# lone surrogates cannot be handed over at all. One character stands in for one, so offsets stay.
+_UNSPLITTABLE = re.compile(
+    r"[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff]"
+)
 
 
 def strip_span(text: str, start: int, end: int) -> Span:
@@ -40,7 +45,7 @@ def sentences(text: str, language: str = "en") -> list[Span]:
         A two-letter language code, for its abbreviations.
     """
     spans: list[Span] = []
-    for boundary in get_sentence_boundaries(language, text):
+    for boundary in get_sentence_boundaries(language, _UNSPLITTABLE.sub(" ", text)):
         start, end = strip_span(text, boundary["start_index"], boundary["end_index"])
         if start < end:
             spans.append((start, end))
