@@ -121,7 +121,8 @@ class Answer:
 
     `timings` are seconds by stage (`retrieve`, `compress`, `generate`, `total`). `usage` counts
     words and tokens. `flags` name what the reader should know, such as `"unverified-citation"`
-    for a citation that was taken out because it is not verbatim in its source.
+    for a citation that was taken out because it is not verbatim in its source. `confidence` is
+    higher for surer answers, on the generator's own scale, where it has one.
     """
 
     question: str
@@ -133,3 +134,4 @@ class Answer:
     timings: Mapping[str, float]
     usage: Mapping[str, int]
     flags: tuple[str, ...] = ()
+    confidence: float | None = None

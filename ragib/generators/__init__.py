@@ -1,1 +1,1 @@
-"""Generators: answer from evidence, with citations."""
+"""Generators: who writes the answer, from what evidence, and whether its citations hold."""

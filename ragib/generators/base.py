@@ -23,23 +23,31 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A claim of the generator that `text` stands in evidence number `evidence` (0-based)."""
+    """A claim of the generator that `text` stands in evidence number `evidence` (0-based).
+
+    An empty `text` points at the whole of it. The number may be one that does not exist.
+    """
 
     evidence: int
-    text: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """An answer as generated: its quotes are not checked yet.
 
-    `usage` counts tokens (`prompt_tokens`, `completion_tokens`) where the engine tells them.
+    `text` holds no citation markers and is empty if the generator abstained. `usage` counts
+    tokens (`prompt_tokens`, `completion_tokens`) where the engine tells them. `confidence` is
+    higher for surer answers, on a scale of the generator's own. `error` says why a request of a
+    batch got no answer.
     """
 
     text: str
     quotes: tuple[Quote, ...] = ()
     abstained: bool = False
     usage: Mapping[str, int] = field(default_factory=dict)
+    confidence: float | None = None
+    error: str | None = None
 
 
 class Generator(Protocol):
@@ -48,13 +56,24 @@ class Generator(Protocol):
     name: str
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
-        """Answer a batch; one generation a request, in their order."""
+        """Answer a batch; one generation a request, in their order.
+
+        A request that cannot be answered comes back with `error` set and loses no other.
+        """
         ...
 
     async def agenerate(self, request: Request) -> Generation:
-        """Answer one request without blocking the event loop."""
+        """Answer one request without blocking the event loop; never raises `GenerationError`."""
         ...
 
-    def stream(self, request: Request) -> AsyncIterator[str]:
-        """Yield the answer in pieces as it is generated."""
+    def stream(self, request: Request) -> AsyncIterator[str | Generation]:
+        """Yield the answer in pieces as it is generated, then the whole `Generation`.
+
+        The pieces joined are its `text`.
+
+        Raises
+        ------
+        GenerationError
+            The answer cannot be had, or breaks off.
+        """
         ...

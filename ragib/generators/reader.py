@@ -1,0 +1,53 @@
+"""The built-in reader: the answer is the best sentence of the evidence, word for word."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+
+from ragib.generators.base import Generation, Quote, Request
+from ragib.text import sentences
+
+_WORD = re.compile(r"\w+")
+
+
+class Reader:
+    """Extracts one sentence; needs no model, no network and no time.
+
+    The sentence comes from the evidence the compressor scored highest. Where that holds several,
+    the one that shares the largest part of the question's words is taken, the first among
+    equals. It abstains when there is no evidence. `confidence` is the score of the evidence.
+    """
+
+    name = "reader"
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Answer a batch; one generation a request, in their order."""
+        return [_read(request) for request in requests]
+
+    async def agenerate(self, request: Request) -> Generation:
+        """Answer one request."""
+        return _read(request)
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
+        """Yield the answer in one piece, then the generation."""
+        generation = _read(request)
+        if generation.text:
+            yield generation.text
+        yield generation
+
+
+def _read(request: Request) -> Generation:
+    usage = {"prompt_tokens": 0, "completion_tokens": 0}
+    numbered = [(n, piece) for n, piece in enumerate(request.evidence) if piece.text.strip()]
+    if not numbered:
+        return Generation("", abstained=True, usage=usage)
+    number, best = max(numbered, key=lambda entry: entry[1].score)
+    asked = _words(request.question)
+    candidates = [best.text[start:end] for start, end in sentences(best.text)]
+    text = max(candidates, key=lambda sentence: len(asked & _words(sentence)))
+    return Generation(text, (Quote(number, text),), usage=usage, confidence=best.score)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))

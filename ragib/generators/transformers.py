@@ -1,0 +1,200 @@
+"""Any causal language model that the transformers library can load."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from ragib.config import GeneratorConfig
+from ragib.errors import GenerationError
+from ragib.extras import offline, require
+from ragib.generators.base import Generation, Request
+from ragib.generators.chat import local_model, tokens, too_long
+from ragib.generators.citations import MarkerParser, parse
+from ragib.generators.prompt import chat
+from ragib.generators.threads import pieces_from
+from ragib.text import batched
+
+
+class TransformersGenerator:
+    """Answers with `AutoModelForCausalLM`, loaded at the first request; one batch at a time.
+
+    Decoding is greedy at temperature 0, else sampled from `seed`. `concurrency` is the size of a
+    batch. Weights are read from safetensors only, and code that comes with a model is never run.
+
+    Raises
+    ------
+    ConfigError
+        No model is named.
+    MissingExtraError
+        torch or transformers is not installed.
+    """
+
+    name = "transformers"
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        self._name = local_model(config.model, self.name)
+        self._torch = require("torch", "the transformers generator")
+        self._transformers = require("transformers", "the transformers generator")
+        self._config = config
+        self._lock = threading.Lock()
+        self._loaded: tuple[Any, Any] | None = None
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Answer in batches of prompts of like length; those that do not fit get an `error`."""
+        if not requests:
+            return []
+        with self._lock:
+            tokenizer, model = self._load()
+            prompts = [self._prompt(tokenizer, model, request) for request in requests]
+            lengths = {n: len(p) for n, p in enumerate(prompts) if not isinstance(p, str)}
+            answers: dict[int, Generation] = {}
+            for batch in batched(
+                sorted(lengths, key=lengths.__getitem__), self._config.concurrency
+            ):
+                found = self._decode(tokenizer, model, [prompts[n] for n in batch])
+                answers.update(zip(batch, found, strict=True))
+        return [
+            Generation("", error=prompt) if isinstance(prompt, str) else answers[n]
+            for n, prompt in enumerate(prompts)
+        ]
+
+    async def agenerate(self, request: Request) -> Generation:
+        """Answer one request on a thread."""
+        return (await asyncio.to_thread(self.generate, [request]))[0]
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
+        """Yield the answer as the model writes it; leaving early stops the model."""
+        parser = MarkerParser()
+        usage: dict[str, int] = {}
+        async for piece in pieces_from(partial(self._pieces, request, usage)):
+            if shown := parser.feed(piece):
+                yield shown
+        last, generation = parser.finish(usage)
+        if last:
+            yield last
+        yield generation
+
+    def close(self) -> None:
+        """Let go of the model; the next request loads it again."""
+        with self._lock:
+            self._loaded = None
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            auto, local = self._transformers, offline()
+            gpu = self._torch.cuda.is_available()
+            try:
+                tokenizer = auto.AutoTokenizer.from_pretrained(self._name, local_files_only=local)
+                model = auto.AutoModelForCausalLM.from_pretrained(
+                    self._name,
+                    local_files_only=local,
+                    use_safetensors=True,
+                    dtype=self._torch.bfloat16 if gpu else self._torch.float32,
+                )
+            except (OSError, ValueError) as error:
+                raise GenerationError(
+                    f"generator.model: {self._name!r} cannot be loaded: "
+                    f"{' '.join(str(error).split())[:500]}"
+                ) from error
+            self._loaded = tokenizer, model.to("cuda" if gpu else "cpu").eval()
+        return self._loaded
+
+    def _prompt(self, tokenizer: Any, model: Any, request: Request) -> list[int] | str:  # noqa: ANN401
+        prompt = tokens(tokenizer, chat(request))
+        window = getattr(model.config, "max_position_embeddings", None)
+        if window is None:
+            return prompt
+        return too_long(len(prompt), self._config.max_tokens, window) or prompt
+
+    def _decode(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
+        output = self._run(tokenizer, model, prompts)
+        width = max(map(len, prompts))
+        stop = _stop_ids(model)
+        found = []
+        for prompt, row in zip(prompts, output[:, width:].tolist(), strict=True):
+            ends = [place for place, token in enumerate(row) if token in stop]
+            answer = row[: ends[0]] if ends else row
+            usage = {
+                "prompt_tokens": len(prompt),
+                "completion_tokens": len(answer) + bool(ends),
+            }
+            found.append(parse(tokenizer.decode(answer, skip_special_tokens=True), usage))
+        return found
+
+    def _run(self, tokenizer: Any, model: Any, prompts: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
+        torch, config = self._torch, self._config
+        width = max(map(len, prompts))
+        # On the left, so that every answer goes on from the last token of its prompt.
+        ids = torch.full((len(prompts), width), _pad_id(tokenizer))
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.tensor(prompt)
+            mask[row, width - len(prompt) :] = 1
+        sampling = {"temperature": config.temperature} if config.temperature > 0 else {}
+        with torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampling)):
+            if sampling:
+                torch.manual_seed(config.seed)
+            return model.generate(
+                ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                max_new_tokens=config.max_tokens,
+                do_sample=bool(sampling),
+                pad_token_id=_pad_id(tokenizer),
+                **sampling,
+                **more,
+            )
+
+    def _pieces(self, request: Request, usage: dict[str, int]) -> Iterator[str]:
+        with self._lock:
+            tokenizer, model = self._load()
+            prompt = self._prompt(tokenizer, model, request)
+            if isinstance(prompt, str):
+                raise GenerationError(prompt)
+            streamer = self._transformers.TextIteratorStreamer(
+                tokenizer, skip_prompt=True, skip_special_tokens=True
+            )
+            left = threading.Event()
+            outcome: list[Any] = []
+
+            def work() -> None:
+                try:
+                    outcome.append(
+                        self._run(
+                            tokenizer,
+                            model,
+                            [prompt],
+                            streamer=streamer,
+                            stopping_criteria=[lambda *_, **__: left.is_set()],
+                        )
+                    )
+                except Exception as error:  # handed to the reading thread below
+                    outcome.append(error)
+                    streamer.on_finalized_text("", stream_end=True)
+
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            try:
+                yield from streamer
+            finally:
+                left.set()
+                thread.join()
+            if isinstance(outcome[0], Exception):
+                raise GenerationError(f"the model failed: {outcome[0]}") from outcome[0]
+            usage["prompt_tokens"] = len(prompt)
+            usage["completion_tokens"] = outcome[0].shape[1] - len(prompt)
+
+
+def _pad_id(tokenizer: Any) -> int:  # noqa: ANN401
+    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    return 0
+
+
+def _stop_ids(model: Any) -> set[int]:  # noqa: ANN401
+    stop = model.generation_config.eos_token_id
+    return set(stop) if isinstance(stop, list) else {stop} - {None}

@@ -1,0 +1,153 @@
+"""vLLM in this process: one engine, whole batches at once.
+
+Kwon et al., "Efficient Memory Management for Large Language Model Serving with PagedAttention",
+SOSP 2023.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from itertools import count
+from typing import Any
+
+from ragib.config import GeneratorConfig
+from ragib.errors import ConfigError, GenerationError
+from ragib.extras import require
+from ragib.generators.base import Generation, Request
+from ragib.generators.chat import local_model, tokens, too_long
+from ragib.generators.citations import MarkerParser, parse
+from ragib.generators.prompt import chat
+from ragib.generators.threads import pieces_from
+
+
+class VLLMGenerator:
+    """Answers with `vllm.LLM`, started at the first request and shared by all.
+
+    `engine_args` of the configuration go to `vllm.LLM` as they are. The engine serves one caller
+    at a time and shines on batches: prefer `generate` to many `agenerate`.
+
+    Raises
+    ------
+    ConfigError
+        No model is named, or `engine_args` would run code that came with one.
+    MissingExtraError
+        vLLM is not installed.
+    """
+
+    name = "vllm"
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        self._model = local_model(config.model, self.name)
+        if config.engine_args.get("trust_remote_code"):
+            raise ConfigError(
+                "generator.engine_args.trust_remote_code: code that comes with a model is never run"
+            )
+        self._vllm = require("vllm", "the vllm generator")
+        self._config = config
+        self._lock = threading.Lock()
+        self._engine: Any = None
+        self._ids = count()
+
+    def generate(self, requests: Sequence[Request]) -> list[Generation]:
+        """Answer a batch in one run of the engine; prompts that do not fit get an `error`."""
+        if not requests:
+            return []
+        with self._lock:
+            llm = self._llm()
+            prompts = [self._prompt(llm, request) for request in requests]
+            fitting = [prompt for prompt in prompts if not isinstance(prompt, str)]
+            outputs = iter(
+                llm.generate(
+                    [self._vllm.TokensPrompt(prompt_token_ids=prompt) for prompt in fitting],
+                    self._params(),
+                    use_tqdm=False,
+                )
+                if fitting
+                else []
+            )
+            return [
+                Generation("", error=prompt) if isinstance(prompt, str) else _read(next(outputs))
+                for prompt in prompts
+            ]
+
+    async def agenerate(self, request: Request) -> Generation:
+        """Answer one request on a thread."""
+        return (await asyncio.to_thread(self.generate, [request]))[0]
+
+    async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
+        """Yield the answer step by step of the engine; leaving early aborts the request."""
+        parser = MarkerParser()
+        usage = {"prompt_tokens": 0, "completion_tokens": 0}
+        async for output in pieces_from(partial(self._steps, request)):
+            usage["prompt_tokens"] = len(output.prompt_token_ids or ())
+            usage["completion_tokens"] += len(output.outputs[0].token_ids)
+            if shown := parser.feed(output.outputs[0].text):
+                yield shown
+        last, generation = parser.finish(usage)
+        if last:
+            yield last
+        yield generation
+
+    def close(self) -> None:
+        """Stop the engine and free its memory; the next request starts a new one."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.llm_engine.engine_core.shutdown()
+                self._engine = None
+
+    def _steps(self, request: Request) -> Iterator[Any]:
+        with self._lock:
+            llm = self._llm()
+            prompt = self._prompt(llm, request)
+            if isinstance(prompt, str):
+                raise GenerationError(prompt)
+            engine = llm.llm_engine
+            name = engine.add_request(
+                f"stream-{next(self._ids)}",
+                self._vllm.TokensPrompt(prompt_token_ids=prompt),
+                self._params(delta=True),
+            )
+            try:
+                while engine.has_unfinished_requests():
+                    yield from engine.step()
+            finally:
+                engine.abort_request([name], internal=True)
+
+    def _llm(self) -> Any:  # noqa: ANN401
+        if self._engine is None:
+            arguments = {"load_format": "safetensors", "seed": self._config.seed}
+            arguments |= dict(self._config.engine_args)
+            try:
+                self._engine = self._vllm.LLM(model=self._model, **arguments)
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                raise GenerationError(
+                    f"vLLM cannot start with the model {self._model!r}: "
+                    f"{' '.join(str(error).split())[:500]}"
+                ) from error
+        return self._engine
+
+    def _prompt(self, llm: Any, request: Request) -> list[int] | str:  # noqa: ANN401
+        prompt = tokens(llm.get_tokenizer(), chat(request))
+        window = llm.llm_engine.model_config.max_model_len
+        return too_long(len(prompt), self._config.max_tokens, window) or prompt
+
+    def _params(self, *, delta: bool = False) -> Any:  # noqa: ANN401
+        kinds = self._vllm.sampling_params.RequestOutputKind
+        return self._vllm.SamplingParams(
+            max_tokens=self._config.max_tokens,
+            temperature=self._config.temperature,
+            seed=self._config.seed,
+            output_kind=kinds.DELTA if delta else kinds.FINAL_ONLY,
+        )
+
+
+def _read(output: Any) -> Generation:  # noqa: ANN401
+    answer = output.outputs[0]
+    usage = {
+        "prompt_tokens": len(output.prompt_token_ids or ()),
+        "completion_tokens": len(answer.token_ids),
+    }
+    return parse(answer.text, usage)
