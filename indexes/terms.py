@@ -1,0 +1,86 @@
+"""Text to index terms: lower-case words without stop words, stemmed.
+
+A word is two or more word characters, or one digit ("type 2 diabetes", "Python 3"); the rule of
+bm25s, which keeps no single character, plus the digits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+import Stemmer
+from bm25s import stopwords
+
+from ragib.errors import ConfigError, did_you_mean
+
+VERSION = "word2-digit1/snowball"
+"""Recorded in the manifest: terms of another version do not match."""
+
+_WORD = re.compile(r"\w\w+|\d")
+_DISTINCT_WORDS = 1 << 20
+_STOP_WORDS = {
+    "danish": stopwords.STOPWORDS_DANISH,
+    "dutch": stopwords.STOPWORDS_DUTCH,
+    "english": stopwords.STOPWORDS_EN,
+    "french": stopwords.STOPWORDS_FRENCH,
+    "german": stopwords.STOPWORDS_GERMAN,
+    "italian": stopwords.STOPWORDS_ITALIAN,
+    "norwegian": stopwords.STOPWORDS_NORWEGIAN,
+    "portuguese": stopwords.STOPWORDS_PORTUGUESE,
+    "russian": stopwords.STOPWORDS_RUSSIAN,
+    "spanish": stopwords.STOPWORDS_SPANISH,
+    "swedish": stopwords.STOPWORDS_SWEDISH,
+    "turkish": stopwords.STOPWORDS_TURKISH,
+}
+
+
+def terms(text: str, language: str) -> list[str]:
+    """Return the index terms of a text in its order, with repetitions.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    language
+        A Snowball stemmer (`english`, `german`, ...), or `none` to keep every word as it is.
+        Stop words are removed in the languages that have a list.
+
+    Raises
+    ------
+    ConfigError
+        The language is not known.
+    """
+    term_of = _term_of(language)
+    return [term for word in _WORD.findall(text.lower()) if (term := term_of(word)) is not None]
+
+
+def check_language(language: str) -> None:
+    """Raise `ConfigError` when `terms` does not know the language."""
+    _term_of(language)
+
+
+@lru_cache(maxsize=8)
+def _term_of(language: str) -> Callable[[str], str | None]:
+    if language == "none":
+        return _unchanged
+    known = ["none", *Stemmer.algorithms()]
+    if language not in known:
+        raise ConfigError(
+            f"index.sparse.language: {language!r} is not known{did_you_mean(language, known)}; "
+            f"choose one of {', '.join(known)}"
+        )
+    # The cache of words below is far larger than the stemmer's own.
+    stem = Stemmer.Stemmer(language, 0).stemWord
+    stop = frozenset(_STOP_WORDS.get(language, ()))
+
+    @lru_cache(maxsize=_DISTINCT_WORDS)
+    def term_of(word: str) -> str | None:
+        return None if word in stop else stem(word)
+
+    return term_of
+
+
+def _unchanged(word: str) -> str | None:
+    return word
