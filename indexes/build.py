@@ -1,0 +1,287 @@
+"""Building a segment: chunk, encode shard by shard, merge; what is finished is never done twice.
+
+Finished work lies in `.build/done`, in folders named by a digest of everything it depends on
+(texts, configuration, encoder, projection), each with a receipt of its files' hashes. A build
+that was interrupted finds there what it had; a build of something else sweeps it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ragib.config import IndexConfig, Kind
+from ragib.corpus import chunk, word_tokens
+from ragib.encoders import Encoder
+from ragib.indexes.base import Batch, Engine
+from ragib.indexes.durable import clear, files_below, require_space, sha256_of, sync, sync_tree
+from ragib.indexes.engines import Projection, make_engine
+from ragib.indexes.manifest import SegmentRecord, record_file
+from ragib.indexes.passages import NAME, PassageReader, PassageWriter
+from ragib.indexes.store import BUILD
+from ragib.types import Document, Passage
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with (stage, done, total); the total is `None` while it is unknown."""
+
+SHARD = 1024
+"""Passages encoded at a time: what an interruption can cost, and what memory must hold."""
+
+SAMPLE = 1000
+"""Passages whose token vectors the projection is fitted to."""
+
+_RECEIPT = "receipt.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What turns passages into a segment, the same for every segment of an index."""
+
+    config: IndexConfig
+    encoder: Encoder | None
+    projection: Projection | None
+
+    def engines(self) -> dict[Kind, Engine]:
+        """Return the engine of every kind."""
+        return {kind: make_engine(kind, self.config, self.projection) for kind in self.config.kinds}
+
+
+@dataclass(slots=True)
+class Staged:
+    """Passages written and counted, not yet encoded.
+
+    `shards` are the digests of each run of `SHARD` passages; `sample` the rows to fit a
+    projection to, chosen by the hash of their text.
+    """
+
+    documents: int = 0
+    passages: int = 0
+    restricted: bool = False
+    shards: list[str] = field(default_factory=list)
+    sample: list[int] = field(default_factory=list)
+
+
+class Stopwatch:
+    """Adds up the seconds each stage took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time what is done inside."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+            self.seconds[stage] = round(spent, 3)
+
+
+def stage_passages(
+    root: Path, documents: Iterable[Document], recipe: Recipe, progress: Progress
+) -> Staged:
+    """Cut documents into passages and write them to `.build`, one document at a time."""
+    count = word_tokens if recipe.encoder is None else recipe.encoder.count_tokens
+    staged = Staged()
+    shard = hashlib.sha256()
+    smallest: list[tuple[int, int]] = []
+    (root / BUILD).mkdir(exist_ok=True)
+    with PassageWriter(root / BUILD / NAME) as writer:
+        for document in documents:
+            passages = chunk(document, recipe.config.chunk, count)
+            for row, passage in enumerate(passages, writer.passages):
+                digest = _digest([passage.title, passage.text])
+                if row % SHARD == 0 and row:
+                    staged.shards.append(shard.hexdigest())
+                    shard = hashlib.sha256()
+                shard.update(digest.encode())
+                item = (-int(digest[:16], 16), -row)
+                if len(smallest) < SAMPLE:
+                    heapq.heappush(smallest, item)
+                else:
+                    heapq.heappushpop(smallest, item)
+            writer.add(document, passages)
+            progress("chunk", writer.documents, None)
+    if writer.passages:
+        staged.shards.append(shard.hexdigest())
+    staged.documents, staged.passages = writer.documents, writer.passages
+    staged.restricted = writer.restricted
+    staged.sample = sorted(-row for _, row in smallest)
+    return staged
+
+
+def prepare_projection(
+    root: Path, staged: Staged, config: IndexConfig, encoder: Encoder | None, progress: Progress
+) -> Path | None:
+    """Fit the projection of token vectors to the sample; `None` if the index needs none."""
+    dim = config.multivector.dim
+    if "multivector" not in config.kinds or encoder is None:
+        return None
+    if encoder.trained_projection or encoder.token_dim <= dim:
+        return None
+    from ragib.indexes.projection import fit_projection
+
+    reader = PassageReader(root / BUILD / NAME)
+    passages = list(reader.rows(staged.sample).values())
+    reader.close()
+    passages.sort(key=lambda passage: passage.id)
+    texts = [(passage.title, passage.text) for passage in passages]
+
+    def fit(out: Path) -> None:
+        progress("project", 0, 1)
+        tokens = encoder.passages(texts, dense=False, tokens=True).tokens
+        assert tokens is not None
+        vectors = np.concatenate([text.vectors for text in tokens])
+        np.save(out / "projection.npy", fit_projection(vectors, dim))
+        progress("project", 1, 1)
+
+    spec = {"projection": dim, "texts": _digest(texts), **_inputs(config, encoder)}
+    return _done(root, spec, fit) / "projection.npy"
+
+
+def encode_shards(
+    root: Path, staged: Staged, recipe: Recipe, projection: str | None, progress: Progress
+) -> list[Path]:
+    """Encode every shard that is not done yet and return the folders of all, in order."""
+    engines = recipe.engines()
+    common = {
+        "engines": {kind: engine.describe() for kind, engine in engines.items()},
+        "projection": projection,
+        **_inputs(recipe.config, recipe.encoder),
+    }
+    specs = [{"shard": texts, **common} for texts in staged.shards]
+    _sweep(root, {_digest(spec) for spec in specs})
+    reader = PassageReader(root / BUILD / NAME)
+    folders = []
+    progress("encode", 0, staged.passages)
+    for number, spec in enumerate(specs):
+        start, stop = number * SHARD, min((number + 1) * SHARD, staged.passages)
+
+        def encode(out: Path, start: int = start, stop: int = stop) -> None:
+            _encode(reader.slice(start, stop), recipe.encoder, engines, out)
+
+        folders.append(_done(root, spec, encode))
+        progress("encode", stop, staged.passages)
+    reader.close()
+    return folders
+
+
+def _encode(
+    passages: list[Passage], encoder: Encoder | None, engines: Mapping[Kind, Engine], out: Path
+) -> None:
+    dense = any(engine.needs_dense for engine in engines.values())
+    tokens = any(engine.needs_tokens for engine in engines.values())
+    encoded = None
+    if encoder is not None:
+        texts = [(passage.title, passage.text) for passage in passages]
+        encoded = encoder.passages(texts, dense=dense, tokens=tokens)
+    for kind, engine in engines.items():
+        part = out / kind
+        part.mkdir()
+        engine.encode(Batch(passages, encoded), part)
+
+
+def merge_shards(
+    root: Path, id_: str, staged: Staged, recipe: Recipe, shards: list[Path], progress: Progress
+) -> SegmentRecord:
+    """Merge encoded shards, and move the segment to where it stays; not yet committed."""
+    folder = new_segment(root)
+    engines = recipe.engines()
+    for number, (kind, engine) in enumerate(engines.items()):
+        progress("merge", number, len(engines))
+        merge_parts(engine, [shard / kind for shard in shards], None, folder / kind)
+    progress("merge", len(engines), len(engines))
+    (root / BUILD / NAME).replace(folder / NAME)
+    return place_segment(root, id_, staged.documents, staged.passages, staged.restricted)
+
+
+def merge_parts(engine: Engine, parts: list[Path], keep: Any, out: Path) -> None:  # noqa: ANN401
+    """Merge parts into the new folder `out`, if the disk has room for it."""
+    size = sum(path.stat().st_size for part in parts for path in files_below(part))
+    out.mkdir()
+    require_space(out, size)
+    engine.merge(parts, keep if keep is not None else [None] * len(parts), out)
+
+
+def new_segment(root: Path) -> Path:
+    """Return the empty folder in which a segment is put together."""
+    folder = root / BUILD / "segment"
+    clear(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def place_segment(
+    root: Path, id_: str, documents: int, passages: int, restricted: bool
+) -> SegmentRecord:
+    """Sync the finished segment, move it to where it stays, and record its files."""
+    folder, home = root / BUILD / "segment", root / "segments" / id_
+    sync_tree(folder)
+    clear(home)
+    home.parent.mkdir(exist_ok=True)
+    folder.rename(home)
+    sync(home.parent)
+    files = tuple(record_file(root, path) for path in files_below(home))
+    return SegmentRecord(
+        id=id_, documents=documents, passages=passages, restricted=restricted, files=files
+    )
+
+
+def anything_done(root: Path) -> bool:
+    """Say whether an interrupted build left work that another could use."""
+    return any((root / BUILD / "done").glob("*/" + _RECEIPT))
+
+
+def _done(root: Path, spec: Mapping[str, Any], work: Callable[[Path], None]) -> Path:
+    """Return the folder with the finished work `spec` describes, doing it if need be."""
+    home = root / BUILD / "done" / _digest(spec)
+    if _intact(home, spec):
+        return home
+    clear(home)
+    aside = home.with_suffix(".new")
+    clear(aside)
+    aside.mkdir(parents=True)
+    work(aside)
+    files = {path.relative_to(aside).as_posix(): sha256_of(path) for path in files_below(aside)}
+    (aside / _RECEIPT).write_text(json.dumps({"spec": spec, "files": files}))
+    aside.rename(home)
+    return home
+
+
+def _intact(home: Path, spec: Mapping[str, Any]) -> bool:
+    """Say whether the files in `home` are those of its receipt; a crash may have torn them."""
+    try:
+        receipt = json.loads((home / _RECEIPT).read_text())
+        return _digest(receipt["spec"]) == _digest(spec) and all(
+            sha256_of(home / name) == digest for name, digest in receipt["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _sweep(root: Path, wanted: set[str]) -> None:
+    for path in (root / BUILD / "done").glob("*"):
+        if path.name not in wanted and not (path / "projection.npy").exists():
+            clear(path)
+
+
+def _inputs(config: IndexConfig, encoder: Encoder | None) -> dict[str, Any]:
+    """Return what, besides the texts, decides what comes out; not where or how fast it runs."""
+    values = config.model_dump(mode="json")
+    for where in ("device", "batch_size"):
+        del values["encoder"][where]
+    return {"config": values, "encoder": encoder and [encoder.name, encoder.revision]}
+
+
+def _digest(value: Any) -> str:  # noqa: ANN401
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,136 @@
+"""The manifest: what one generation of an index consists of, down to every file's SHA-256.
+
+A manifest is never changed. `CURRENT` names one by number and hash, so a manifest that does not
+fit its hash, or a file that does not fit its manifest, is found before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from ragib.config import IndexConfig, Kind
+from ragib.errors import IndexCorruptError, IndexDirError
+from ragib.indexes.durable import sha256_of
+
+FORMAT = 1
+"""Version of the layout of an index directory that this code reads and writes."""
+
+
+def _stays_inside(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+        raise ValueError(f"{path!r} leaves the index directory")
+    return path
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FileRecord(_Record):
+    """A file, its size in bytes and its SHA-256; `path` is relative to the index directory."""
+
+    path: Annotated[str, AfterValidator(_stays_inside)]
+    bytes: int
+    sha256: str
+
+
+class SegmentRecord(_Record):
+    """An immutable run of passages with everything indexed of them.
+
+    `documents` and `passages` count deleted ones too; `restricted` says that some document is
+    not visible to everybody.
+    """
+
+    id: str
+    documents: int
+    passages: int
+    restricted: bool
+    files: tuple[FileRecord, ...]
+
+
+class EncoderRecord(_Record):
+    """The model whose vectors are in the index."""
+
+    name: str
+    revision: str
+
+
+class Manifest(_Record):
+    """One generation; `documents` and `passages` count live ones, `seconds` is build time."""
+
+    format: int
+    generation: int
+    ragib: str
+    created: str
+    config: IndexConfig
+    encoder: EncoderRecord | None
+    engines: dict[Kind, dict[str, Any]]
+    projection: FileRecord | None
+    segments: tuple[SegmentRecord, ...]
+    tombstones: FileRecord | None
+    documents: int
+    passages: int
+    seconds: dict[str, float]
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """All files of the generation."""
+        single = [record for record in (self.projection, self.tombstones) if record is not None]
+        return (*single, *(record for segment in self.segments for record in segment.files))
+
+    @property
+    def restricted(self) -> bool:
+        """Whether some document is not visible to everybody."""
+        return any(segment.restricted for segment in self.segments)
+
+    @property
+    def rows(self) -> int:
+        """The number of passages in all segments, deleted ones included."""
+        return sum(segment.passages for segment in self.segments)
+
+
+def record_file(root: Path, path: Path) -> FileRecord:
+    """Measure and hash a file of the index directory `root`."""
+    return FileRecord(
+        path=path.relative_to(root).as_posix(), bytes=path.stat().st_size, sha256=sha256_of(path)
+    )
+
+
+def to_bytes(manifest: Manifest) -> bytes:
+    """Return a manifest as the JSON that is stored."""
+    return (json.dumps(manifest.model_dump(mode="json"), indent=1) + "\n").encode()
+
+
+def from_bytes(data: bytes, source: Path) -> Manifest:
+    """Read a manifest; `source` goes into error messages.
+
+    Raises
+    ------
+    IndexDirError
+        It was written by a newer version of ragib.
+    IndexCorruptError
+        It is not a manifest.
+    """
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise IndexCorruptError(f"{source}: not valid JSON: {error}") from None
+    version = values.get("format") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise IndexCorruptError(f"{source}: not a manifest: it has no format version")
+    if version > FORMAT:
+        raise IndexDirError(
+            f"{source}: the index has format {version}, written by ragib {values.get('ragib')}; "
+            f"this version reads up to format {FORMAT}: upgrade ragib, or build the index again"
+        )
+    try:
+        return Manifest.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise IndexCorruptError(f"{source}: {key}: {first['msg']}") from None

@@ -1,0 +1,116 @@
+"""From questions to hits: mask, encode once, ask every kind, fuse, fetch the passages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ragib.config import KINDS, Kind, RetrieverConfig
+from ragib.encoders import Encoder
+from ragib.errors import InputError, did_you_mean
+from ragib.indexes.base import Queries, TopK
+from ragib.indexes.engines import uses_encoder
+from ragib.indexes.filters import Where
+from ragib.indexes.hybrid import fuse_convex, fuse_rrf
+from ragib.indexes.snapshot import Snapshot
+from ragib.text import batched
+from ragib.types import Hit
+
+_BATCH = 256
+"""Questions searched at a time; bounds the memory for their scores."""
+
+
+def search_batch(
+    snapshot: Snapshot,
+    encoder: Callable[[], Encoder],
+    questions: Sequence[str],
+    config: RetrieverConfig,
+    where: Where | None,
+    allow: Iterable[str],
+) -> list[list[Hit]]:
+    """Return the hits of every question, best first.
+
+    `encoder` is called only if a kind that is searched needs vectors of the questions.
+
+    Raises
+    ------
+    InputError
+        A question, the kind asked for, a weight or the filter cannot be used.
+    """
+    if isinstance(questions, str):
+        raise InputError("expected a list of questions, got one string")
+    for question in questions:
+        if not isinstance(question, str) or not question.strip():
+            raise InputError(f"a question must not be empty, got {question!r}")
+    kinds = _kinds(snapshot, config)
+    allowed = snapshot.allowed(where, allow)
+    if not (snapshot.alive if allowed is None else allowed).any():
+        return [[] for _ in questions]
+    hits: list[list[Hit]] = []
+    for batch in batched(questions, _BATCH):
+        queries = _encode(snapshot, kinds, encoder, batch)
+        depth = config.k if len(kinds) == 1 else max(config.k, config.depth)
+        results = {kind: snapshot.searcher(kind).search(queries, depth, allowed) for kind in kinds}
+        hits += _hits(snapshot, results, _fuse(results, config))
+    return hits
+
+
+def _kinds(snapshot: Snapshot, config: RetrieverConfig) -> tuple[Kind, ...]:
+    have = snapshot.manifest.config.kinds
+    if config.using == "hybrid":
+        for kind in config.weights:
+            if kind not in have:
+                raise InputError(
+                    f"weights: {kind!r} is not in this index (it has {', '.join(have)})"
+                    f"{did_you_mean(kind, have)}"
+                )
+        return tuple(kind for kind in KINDS if kind in have)
+    if config.using not in have:
+        raise InputError(f"using: {config.using!r} is not in this index (it has {', '.join(have)})")
+    return (config.using,)
+
+
+def _encode(
+    snapshot: Snapshot, kinds: Sequence[Kind], encoder: Callable[[], Encoder], texts: list[str]
+) -> Queries:
+    if not uses_encoder(kinds):
+        return Queries(texts)
+    engines = [snapshot.engine(kind) for kind in kinds]
+    dense = any(engine.needs_dense for engine in engines)
+    tokens = any(engine.needs_tokens for engine in engines)
+    return Queries(texts, encoder().queries(texts, dense=dense, tokens=tokens))
+
+
+def _fuse(results: dict[Kind, TopK], config: RetrieverConfig) -> TopK:
+    if len(results) == 1:
+        return next(iter(results.values()))
+    if config.fusion == "rrf":
+        return fuse_rrf(results, config.k)
+    return fuse_convex(results, config.weights, config.k)
+
+
+def _hits(snapshot: Snapshot, results: dict[Kind, TopK], fused: TopK) -> list[list[Hit]]:
+    passages = snapshot.rows(set(fused.rows[fused.rows >= 0].tolist()))
+    hits: list[list[Hit]] = []
+    for query, (rows, scores) in enumerate(zip(fused.rows, fused.scores, strict=True)):
+        place: dict[Kind, dict[int, tuple[int, float]]] = {
+            kind: {
+                row: (rank, score)
+                for rank, (row, score) in enumerate(
+                    zip(top.rows[query].tolist(), top.scores[query].tolist(), strict=True), 1
+                )
+            }
+            for kind, top in results.items()
+        }
+        hits.append(
+            [
+                Hit(
+                    passages[row],
+                    score,
+                    {kind: places[row][0] for kind, places in place.items() if row in places},
+                    {kind: places[row][1] for kind, places in place.items() if row in places},
+                )
+                for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+                if row >= 0
+            ]
+        )
+    return hits

@@ -1,0 +1,44 @@
+"""The retriever: an index with settled choices of how to search it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ragib.config import RetrieverConfig
+from ragib.indexes.filters import Where
+from ragib.indexes.index import Index
+from ragib.types import PUBLIC, Hit
+
+
+@dataclass(frozen=True, slots=True)
+class Retriever:
+    """Finds the passages for questions; all kinds of the index fused, unless configured."""
+
+    index: Index
+    config: RetrieverConfig = field(default_factory=RetrieverConfig)
+
+    def retrieve(
+        self,
+        questions: Sequence[str],
+        *,
+        where: Where | None = None,
+        allow: Iterable[str] = (PUBLIC,),
+    ) -> list[list[Hit]]:
+        """Return the `config.k` best passages for each question, best first.
+
+        Parameters
+        ----------
+        questions
+            None may be empty.
+        where
+            Metadata filter; `None` is no filter, an empty one matches nothing.
+        allow
+            The asker's groups: a document is visible if it names one of them.
+
+        Raises
+        ------
+        InputError
+            A question or the filter cannot be used, or the index lacks the kind asked for.
+        """
+        return self.index.retrieve(questions, self.config, where=where, allow=allow)
