@@ -7,6 +7,7 @@ Results go to stdout, everything else to stderr. Text that came out of a corpus 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -36,30 +37,30 @@ skip_bad_option = click.option(
 def config_options(command: F) -> F:
     """Add `--config FILE` and `--set KEY=VALUE`; they arrive as `config_file` and `overrides`."""
     command = click.option(
-        "--config", "config_file", metavar="FILE", type=PATH, help="YAML file; see configs/."
-    )(command)
-    return click.option(
         "--set",
         "overrides",
         metavar="KEY=VALUE",
         multiple=True,
         help="Override one key, as in retriever.k=10; may be repeated.",
     )(command)
+    return click.option(
+        "--config", "config_file", metavar="FILE", type=PATH, help="YAML file; see configs/."
+    )(command)
 
 
 def filter_options(command: F) -> F:
     """Add `--where KEY=VALUE` and `--allow GROUP`; they arrive as `where` and `allow`."""
     command = click.option(
-        "--where",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Only passages with this metadata; also !=, <, <=, > and >=. May be repeated.",
-    )(command)
-    return click.option(
         "--allow",
         metavar="GROUP",
         multiple=True,
         help="A group the asker belongs to, besides public; may be repeated.",
+    )(command)
+    return click.option(
+        "--where",
+        metavar="KEY=VALUE",
+        multiple=True,
+        help="Only passages with this metadata; also !=, <, <=, > and >=. May be repeated.",
     )(command)
 
 
@@ -101,9 +102,7 @@ def output() -> Console:
     """Return the console of stdout: colours on a terminal, plain unwrapped lines elsewhere."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.soft_wrap = not console.is_terminal
-    return console
+    return Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def note(message: str) -> None:

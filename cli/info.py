@@ -1,0 +1,59 @@
+"""`ragib info`: what is in an index, and what it weighs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ragib.cli.common import (
+    echo_json,
+    example,
+    index_argument,
+    json_option,
+    output,
+    printable,
+    verify_option,
+)
+
+
+@click.command(epilog=example("ragib info idx", "ragib info idx --json"))
+@index_argument
+@verify_option
+@json_option
+def info(directory: Path, verify: bool, as_json: bool) -> None:
+    """Describe an index: documents, passages, kinds, bytes, encoder, generation."""
+    from ragib.indexes.index import Index
+
+    with Index.open(directory, verify=verify) as index:
+        facts = index.info()
+    if as_json:
+        echo_json(facts)
+    else:
+        show_info(facts)
+
+
+def show_info(facts: Mapping[str, Any]) -> None:
+    """Print facts one a line, nested ones with dotted names; the configuration is left to JSON."""
+    out = output()
+    rows = _flat({key: value for key, value in facts.items() if key != "config"})
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        out.print(f"{name:<{width}}  {printable(str(shown))}")
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in facts.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}.")
+        elif isinstance(value, list | tuple):
+            rows.append((name, json.dumps(value, ensure_ascii=False)))
+        else:
+            rows.append((name, value))
+    return rows
