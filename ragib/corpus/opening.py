@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 LARGEST_RECORD = 1 << 28
 """Bytes of the longest line, or of the longest file that is one document."""
@@ -40,7 +40,7 @@ def opened(path: Path) -> Iterator[BufferedReader]:
     with path.open("rb") as raw:
         if raw.peek(2)[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=raw) as unzipped:
-                yield BufferedReader(cast("gzip.GzipFile", unzipped), 1 << 16)  # type: ignore[type-var]
+                yield BufferedReader(unzipped, 1 << 16)
         else:
             yield raw
 

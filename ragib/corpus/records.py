@@ -123,12 +123,12 @@ def _access(value: Any) -> tuple[str, ...]:  # noqa: ANN401
 
 
 def _metadata(extra: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    own = record.get("metadata")
-    if isinstance(own, str):
+    own: Any = record.get("metadata")
+    if isinstance(own, str):  # as in a cell of a table
         try:
             own = json.loads(own) if own.strip() else None
         except json.JSONDecodeError:
-            raise ValueError(f"'metadata' is not a JSON object: {own[:60]!r}") from None
+            raise ValueError("'metadata' is a string but not a JSON object") from None
     if own is None:
         own = {}
     if not isinstance(own, Mapping):
