@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import ragib
 from ragib.compressor.base import Compressor, TokenCounter
 from ragib.config import CompressorConfig, EncoderConfig
 from ragib.encoders import Encoder, load_encoder
@@ -12,6 +11,9 @@ from ragib.errors import ConfigError, did_you_mean
 
 BASELINES = ("none", "truncate", "bm25-sentence", "embedding-sentence")
 COMPRESSORS = (*BASELINES, "ib")
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""Where an installation ships trained weights."""
 
 DEFAULT_KEEP = 0.3
 """Share of the words that a baseline keeps when no limit is given (`none` keeps all)."""
@@ -90,7 +92,15 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
 
 def has_weights() -> bool:
     """Say whether this installation ships trained weights."""
-    return any((Path(ragib.__file__).parent / "weights").glob("*.safetensors"))
+    return any(WEIGHTS.glob("*.safetensors"))
+
+
+def settings_of(config: CompressorConfig) -> str:
+    """Return all that decides what a compressor keeps, as one string: limits and weights too."""
+    folder = Path(config.name) if config.name not in COMPRESSORS else WEIGHTS
+    used = folder.glob("*") if config.name not in BASELINES else ()
+    weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(used)]
+    return f"{config!r} {DEFAULT_KEEP} {weights}"
 
 
 def default_notice(config: CompressorConfig) -> str | None:
@@ -98,8 +108,7 @@ def default_notice(config: CompressorConfig) -> str | None:
     if "name" in config.model_fields_set or config.name != "embedding-sentence":
         return None
     return (
-        "compressing with embedding-sentence, the default as long as no trained weights are "
-        "shipped; choose another with compressor.name"
+        "compressing with embedding-sentence, the default as long as no trained weights are shipped"
     )
 
 
