@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -24,8 +25,6 @@ from ragib.generators.sse import Chunk, chunks, read_json
 
 if TYPE_CHECKING:
     import httpx
-
-_LOOPBACK = ("localhost", "::1")
 
 
 class OpenAIGenerator:
@@ -54,7 +53,7 @@ class OpenAIGenerator:
         if not config.model:
             raise ConfigError("generator.model: set it to the name the server knows the model by")
         host = _host(config.base_url)
-        self._local = host.startswith("127.") or host in _LOOPBACK
+        self._local = _is_here(host)
         if not self._local:
             refuse_offline(f"the server {host}")
         self._httpx = require("httpx", "the openai generator")
@@ -194,6 +193,13 @@ def _host(base_url: str) -> str:
             f"generator.base_url: {base_url!r} is not an address such as http://127.0.0.1:8000/v1"
         )
     return host
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 async def _excerpt(response: httpx.Response) -> str:

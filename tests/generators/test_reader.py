@@ -1,0 +1,85 @@
+import asyncio
+
+import pytest
+
+from ragib.config import GeneratorConfig
+from ragib.errors import ConfigError, OfflineError
+from ragib.generators.base import Quote, Request
+from ragib.generators.reader import Reader
+from ragib.generators.registry import load_generator
+from ragib.types import Evidence
+
+
+def evidence(text, score):
+    return Evidence("p", 0, len(text), text, score)
+
+
+def read(question, *pieces):
+    return Reader().generate([Request(question, pieces)])[0]
+
+
+def test_the_best_evidence_answers_word_for_word():
+    got = read("Who wrote it?", evidence("Bob read it.", 0.2), evidence("Ada wrote it.", 0.9))
+    assert (got.text, got.quotes, got.confidence) == (
+        "Ada wrote it.", (Quote(1, "Ada wrote it."),), 0.9,
+    )  # fmt: skip
+    assert not got.abstained
+
+
+def test_within_one_piece_the_sentence_nearest_to_the_question_answers():
+    text = "The city is old. The bridge was built in 1901. It rains."
+    got = read("When was the bridge built?", evidence(text, 1.0))
+    assert got.text == "The bridge was built in 1901."
+
+
+def test_without_evidence_it_abstains():
+    for pieces in ((), (evidence("  \n", 1.0),)):
+        got = read("Who?", *pieces)
+        assert (got.text, got.quotes, got.abstained) == ("", (), True)
+
+
+def test_streaming_gives_the_same():
+    async def collect(request):
+        return [part async for part in Reader().stream(request)]
+
+    request = Request("Who?", (evidence("Ada.", 1.0),))
+    assert asyncio.run(collect(request)) == ["Ada.", Reader().generate([request])[0]]
+    empty = Request("Who?", ())
+    assert asyncio.run(collect(empty)) == Reader().generate([empty])
+
+
+def test_generators_load_by_name():
+    assert load_generator(GeneratorConfig()).name == "reader"
+    openai = load_generator(GeneratorConfig(name="openai", model="m"))
+    assert openai.name == "openai"
+
+
+def test_an_unknown_name_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'transformers'"):
+        load_generator(GeneratorConfig.model_construct(name="transformer"))
+
+
+@pytest.mark.parametrize("name", ["openai", "transformers"])
+def test_a_language_model_must_be_named(name):
+    with pytest.raises(ConfigError, match=r"generator\.model"):
+        load_generator(GeneratorConfig(name=name))
+
+
+def test_offline_only_what_is_on_this_machine_loads(monkeypatch):
+    monkeypatch.setenv("RAGIB_OFFLINE", "1")
+    load_generator(GeneratorConfig(name="openai", model="m", base_url="http://localhost:1/v1"))
+    for config in (
+        GeneratorConfig(name="openai", model="m", base_url="https://api.example.com/v1"),
+        GeneratorConfig(name="openai", model="m", base_url="http://127.evil.example/v1"),
+        GeneratorConfig(name="transformers", model="someone/model"),
+    ):
+        with pytest.raises(OfflineError):
+            load_generator(config)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "localhost:8000", "ftp://x/v1", "http://", "http://x:y/", "http://[x"]
+)
+def test_a_base_url_must_be_an_address(url):
+    with pytest.raises(ConfigError, match="base_url"):
+        load_generator(GeneratorConfig(name="openai", model="m", base_url=url))

@@ -1,0 +1,93 @@
+import asyncio
+
+import pytest
+
+from ragib.config import GeneratorConfig
+from ragib.errors import GenerationError
+from ragib.generators.base import Generation, Request
+from ragib.generators.registry import load_generator
+from ragib.types import Evidence
+
+
+def request(question, text="Ada wrote it."):
+    return Request(question, (Evidence("p", 0, len(text), text, 1.0),))
+
+
+REQUESTS = [
+    request("Who?"),
+    request("Why was it written at all?"),
+    request("When?", "In 1843. " * 9),
+]
+
+
+@pytest.fixture(scope="module")
+def generator(tiny_llama_dir):
+    config = GeneratorConfig(
+        name="transformers", model=str(tiny_llama_dir), max_tokens=24, concurrency=2
+    )
+    return load_generator(config)
+
+
+async def collect(generator, one):
+    return [part async for part in generator.stream(one)]
+
+
+def test_a_batch_gives_what_each_request_gives_alone(generator):
+    together = generator.generate(REQUESTS)
+    assert together == [generator.generate([one])[0] for one in REQUESTS]
+    assert len({one.text for one in together}) > 1
+    for one in together:
+        assert one.usage["prompt_tokens"] > 100
+        assert 1 <= one.usage["completion_tokens"] <= 24
+        assert one.error is None
+    assert generator.generate([]) == []
+
+
+def test_streaming_and_async_give_the_same(generator):
+    for one in REQUESTS:
+        expected = generator.generate([one])[0]
+        *pieces, streamed = asyncio.run(collect(generator, one))
+        assert streamed == expected
+        assert "".join(pieces) == expected.text
+        assert asyncio.run(generator.agenerate(one)) == expected
+
+
+def test_leaving_a_stream_early_stops_the_model(generator):
+    async def first():
+        stream = generator.stream(REQUESTS[0])
+        piece = await anext(stream)
+        await stream.aclose()
+        return piece
+
+    assert isinstance(asyncio.run(first()), str | Generation)
+    assert generator.generate(REQUESTS[:1])[0].error is None
+
+
+def test_a_prompt_that_does_not_fit_costs_no_other(generator):
+    long = request("Who?", "word " * 1000)
+    good, bad = generator.generate([REQUESTS[0], long])
+    assert good == generator.generate([REQUESTS[0]])[0]
+    assert "the model reads 4096" in bad.error
+    with pytest.raises(GenerationError, match="the model reads 4096"):
+        asyncio.run(collect(generator, long))
+
+
+def test_sampling_repeats_with_its_seed(tiny_llama_dir):
+    def sample(seed):
+        config = GeneratorConfig(
+            name="transformers",
+            model=str(tiny_llama_dir),
+            max_tokens=24,
+            temperature=1.0,
+            seed=seed,
+        )
+        return load_generator(config).generate(REQUESTS[:1])
+
+    assert sample(1) == sample(1)
+    assert sample(1) != sample(2)
+
+
+def test_a_folder_without_a_model_is_a_clear_error(tmp_path):
+    generator = load_generator(GeneratorConfig(name="transformers", model=str(tmp_path)))
+    with pytest.raises(GenerationError, match="cannot be loaded"):
+        generator.generate(REQUESTS)
