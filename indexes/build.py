@@ -26,7 +26,8 @@ from ragib.indexes.base import Batch, Engine
 from ragib.indexes.durable import clear, files_below, require_space, sha256_of, sync, sync_tree
 from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.manifest import SegmentRecord, record_file
-from ragib.indexes.passages import NAME, PassageReader, PassageWriter
+from ragib.indexes.passage_writer import PassageWriter, check_document
+from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.store import BUILD
 from ragib.types import Document, Passage
 
@@ -98,6 +99,7 @@ def stage_passages(
     (root / BUILD).mkdir(exist_ok=True)
     with PassageWriter(root / BUILD / NAME) as writer:
         for document in documents:
+            check_document(document)
             passages = chunk(document, recipe.config.chunk, count)
             for row, passage in enumerate(passages, writer.passages):
                 digest = _digest([passage.title, passage.text])

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,10 +95,6 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
             where = error.filename or folder
             raise IndexDirError(f"{where}: {error.strerror}; the index was not changed") from error
-        raise
-    except sqlite3.OperationalError as error:
-        if "full" in str(error):
-            raise IndexDirError(_full(folder, str(error))) from error
         raise
 
 

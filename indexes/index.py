@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -251,6 +251,10 @@ class Index:
         if passage is None:
             raise InputError(f"{self.path}: there is no passage {id!r}")
         return passage
+
+    def passages(self) -> Iterator[Passage]:
+        """Read all passages, in the order in which they were added."""
+        return self._open().live()
 
     @property
     def encoder(self) -> Encoder:

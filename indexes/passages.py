@@ -1,8 +1,4 @@
-"""The passages of a segment, in one SQLite file that is written once and then only read.
-
-The passages of a document are neighbouring rows, and what they share (title, metadata, access
-list) is stored once. Lists of groups are few, so documents refer to them by number.
-"""
+"""Reading the passages of a segment, out of one SQLite file that never changes."""
 
 from __future__ import annotations
 
@@ -20,30 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragib.errors import IndexCorruptError, InputError
+from ragib.errors import IndexCorruptError
 from ragib.text import batched
-from ragib.types import PUBLIC, Document, Passage
+from ragib.types import Passage
 
 NAME = "passages.sqlite"
 
-_SCHEMA = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-CREATE TABLE access (list INTEGER NOT NULL, grp TEXT NOT NULL, PRIMARY KEY (list, grp))
-    WITHOUT ROWID;
-CREATE TABLE document (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, title TEXT NOT NULL,
-    metadata TEXT NOT NULL, access INTEGER NOT NULL, first INTEGER NOT NULL,
-    count INTEGER NOT NULL);
-CREATE TABLE passage (
-    row INTEGER PRIMARY KEY, document INTEGER NOT NULL, id TEXT NOT NULL UNIQUE,
-    text TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL);
-"""
 _SELECT = (
     "SELECT p.row, p.id, d.id, p.text, d.title, p.start, p.end, d.metadata, d.access "
     "FROM passage p JOIN document d ON d.number = p.document WHERE "
 )
 _MAX_VARIABLES = 500
+_READ_AHEAD = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,80 +41,6 @@ class DocumentTable:
     first: NDArray[np.int64]
     count: NDArray[np.int64]
     access: NDArray[np.int64]
-
-
-class PassageWriter:
-    """Writes the passages of one segment; a context manager, complete once it has been left."""
-
-    def __init__(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-        self._connection = sqlite3.connect(path, isolation_level=None)
-        self._connection.executescript(_SCHEMA)
-        self._connection.execute("BEGIN")
-        self._lists: dict[tuple[str, ...], int] = {}
-        self.documents = 0
-        self.passages = 0
-        self.restricted = False
-
-    def __enter__(self) -> PassageWriter:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        if kind is None:
-            self._connection.execute("COMMIT")
-        self._connection.close()
-
-    def add(self, document: Document, passages: Sequence[Passage]) -> None:
-        """Append a document with its passages.
-
-        Raises
-        ------
-        InputError
-            The document cannot be stored: no id, an id seen before, nothing to index, text that
-            is not valid Unicode, metadata that is not JSON.
-        """
-        if not isinstance(document.id, str) or not document.id:
-            raise InputError(f"document {document.id!r}: its id must be a string that is not empty")
-        if not passages:
-            raise InputError(f"document {document.id!r}: it has no text; leave it out")
-        metadata = _dump(document)
-        number, access = self.documents, self._access(document)
-        try:
-            self._connection.execute(
-                "INSERT INTO document VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (number, document.id, document.title, metadata, access, self.passages,
-                 len(passages)),
-            )  # fmt: skip
-            self._connection.executemany(
-                "INSERT INTO passage VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    (self.passages + i, number, p.id, p.text, p.start, p.end)
-                    for i, p in enumerate(passages)
-                ),
-            )
-        except sqlite3.IntegrityError:
-            raise InputError(
-                f"document {document.id!r}: its id, or that of one of its passages, is there "
-                "twice; ids must be unique"
-            ) from None
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"document {document.id!r}: not valid Unicode: half of a surrogate pair at "
-                f"position {error.start}; clean the text"
-            ) from None
-        self.documents += 1
-        self.passages += len(passages)
-        self.restricted |= PUBLIC not in document.access
-
-    def _access(self, document: Document) -> int:
-        if isinstance(document.access, str) or not all(isinstance(g, str) for g in document.access):
-            raise InputError(f"document {document.id!r}: access must be a list of group names")
-        groups = tuple(sorted(set(document.access)))
-        if groups not in self._lists:
-            self._lists[groups] = len(self._lists)
-            rows = [(self._lists[groups], group) for group in groups]
-            self._connection.executemany("INSERT INTO access VALUES (?, ?)", rows)
-        return self._lists[groups]
 
 
 class PassageReader:
@@ -209,6 +119,13 @@ class PassageReader:
         rows = self._query(_SELECT + "p.id = ?", (id_,))
         return (rows[0][0], self._passage(rows[0])) if rows else None
 
+    def live(self, alive: NDArray[np.bool_]) -> Iterator[Passage]:
+        """Read the passages of the flagged rows, in order and a few at a time."""
+        for start in range(0, len(alive), _READ_AHEAD):
+            for row, passage in enumerate(self.slice(start, start + _READ_AHEAD), start):
+                if alive[row]:
+                    yield passage
+
     def problems(self) -> list[str]:
         """Return what SQLite finds wrong with the file."""
         try:
@@ -225,12 +142,3 @@ class PassageReader:
 
 def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
-
-
-def _dump(document: Document) -> str:
-    try:
-        return json.dumps(
-            dict(document.metadata), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"document {document.id!r}: its metadata is not JSON: {error}") from None

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,6 +145,15 @@ class Snapshot:
         mask: Mask = np.concatenate(flags) & self.alive
         mask.flags.writeable = False
         return mask
+
+    def alive_by_segment(self) -> list[Mask]:
+        """Return `alive`, cut into segments."""
+        return np.split(self.alive, self.offsets[1:-1])
+
+    def live(self) -> Iterator[Passage]:
+        """Read all live passages, in row order."""
+        for reader, alive in zip(self.passages, self.alive_by_segment(), strict=True):
+            yield from reader.live(alive)
 
     def find_documents(self, ids: Sequence[str]) -> dict[str, range]:
         """Return the rows of those documents that are in the index."""

@@ -40,7 +40,8 @@ from ragib.indexes.manifest import (
     SegmentRecord,
     record_file,
 )
-from ragib.indexes.passages import NAME, PassageReader, PassageWriter
+from ragib.indexes.passage_writer import PassageWriter
+from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.snapshot import Snapshot
 from ragib.indexes.store import BUILD, claim, commit, holds_index, next_generation, writing
 from ragib.types import Document, Passage
@@ -191,8 +192,7 @@ def _segment(
 
 def _compacted(root: Path, generation: int, old: Snapshot, progress: Progress) -> SegmentRecord:
     folder = new_segment(root)
-    bounds = zip(old.offsets, old.offsets[1:], strict=False)
-    keep = [old.alive[start:stop] for start, stop in bounds]
+    keep = old.alive_by_segment()
     kinds = old.manifest.config.kinds
     with PassageWriter(folder / NAME) as writer:
         for reader, alive in zip(old.passages, keep, strict=True):
@@ -210,13 +210,7 @@ def _compacted(root: Path, generation: int, old: Snapshot, progress: Progress) -
 def _documents(
     reader: PassageReader, alive: NDArray[np.bool_]
 ) -> Iterator[tuple[Document, list[Passage]]]:
-    live = (
-        passage
-        for start in range(0, len(alive), 1000)
-        for row, passage in enumerate(reader.slice(start, start + 1000), start)
-        if alive[row]
-    )
-    for id_, group in groupby(live, lambda passage: passage.doc_id):
+    for id_, group in groupby(reader.live(alive), lambda passage: passage.doc_id):
         passages = list(group)
         first = passages[0]
         yield Document(id_, "", first.title, first.metadata, first.access), passages
