@@ -26,7 +26,7 @@ VERBS = {
     "search": "Find the passages that best match a question.",
     "ask": "Answer a question from an index, with citations.",
     "compress": "Keep the sentences of passages that carry the answer.",
-    "doctor": "Say what is installed, and how to install the rest.",
+    "doctor": "Say what is installed, which devices there are, and what is missing.",
     "demo": "Index this Python's own documentation and ask it three questions.",
 }
 """Verb -> its line in `ragib --help`. Verb `x` is the command object `x` of `ragib.cli.x`."""
