@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+import ragib
 from ragib.cli.common import (
     PATH,
     echo_json,
@@ -180,11 +181,10 @@ def _compress_file(
     compressor = load_compressor(config)
     if notice := default_notice(config):
         note(notice)
+    settings = f"{ragib.__version__} {settings_of(config)}"
     bad = BadRecords() if skip_bad else None
     with progress_bar() as progress:
-        summary = compress_file(
-            source, target, compressor, settings_of(config), bad=bad, progress=progress
-        )
+        summary = compress_file(source, target, compressor, settings, bad=bad, progress=progress)
     if bad is not None:
         _list_bad(bad)
     if as_json:

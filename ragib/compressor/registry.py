@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from ragib.compressor.base import Compressor, TokenCounter
@@ -48,6 +49,8 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
         An optional package is not installed.
     """
     name = config.name
+    if config.threshold is not None and not math.isfinite(config.threshold):
+        raise ConfigError(f"compressor.threshold: {config.threshold} is no score; give a number")
     if name == "ib" or (name not in COMPRESSORS and Path(name).is_dir()):
         if name == "ib" and not has_weights():
             raise ConfigError(
