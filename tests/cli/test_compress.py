@@ -96,7 +96,8 @@ def test_a_data_set(run: Run, tmp_path: Path) -> None:
     assert "questions 3; words in 96, kept 27 (28.1%), removed 69 (71.9%); abstained 0" in (
         result.stderr
     )
-    assert [json.loads(line)["id"] for line in target.open()] == ["q0", "q1", "q2"]
+    lines = target.read_bytes().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ["q0", "q1", "q2"]
 
 
 def test_bad_records_end_the_run_or_are_listed(run: Run, tmp_path: Path) -> None:
