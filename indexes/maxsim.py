@@ -1,0 +1,195 @@
+"""Exact MaxSim over all passages.
+
+The score of a passage is the sum, over the query's vectors, of the largest dot product with any
+of the passage's vectors (Khattab & Zaharia 2020, "ColBERT").
+
+Vectors are eight-bit codes whose passage shares a scale, so products and their maximum stay in
+integers and one multiplication a passage is left. Passages lie in the order of their vector
+counts: equal counts make a tile a plain `(passages, vectors, queries)` block. Tiles fit the
+cache, and every worker keeps to one thread: on busy cores, threads inside a small product spend
+their time waiting for each other. Where the processor's eight-bit product is missing or
+saturates, the same codes are multiplied in single precision, which is slower and as exact.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import pairwise
+from threading import Barrier
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragib.extras import require
+from ragib.indexes.quantize import quantize
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+_PURPOSE = "multi-vector search"
+_TILE_PRODUCTS = 1 << 18
+"""Products a tile: 1 MiB of 32-bit integers, what a core's second cache holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The coded vectors of `n` passages, in the order of their vector counts.
+
+    `codes` is a `(t, d)` int8 tensor on the device that shall do the work, `counts` `(n,)` int64
+    never falls and sums to `t`, `scales` is `(n,)` float32.
+    """
+
+    codes: Tensor
+    counts: NDArray[np.int64]
+    scales: NDArray[np.float32]
+
+
+def scan(
+    block: Block, queries: list[NDArray[np.float32]], wanted: NDArray[np.bool_] | None
+) -> NDArray[np.float32]:
+    """Score every wanted passage for every query.
+
+    Parameters
+    ----------
+    block
+        The passages.
+    queries
+        One `(v, d)` float32 array a query; at least one vector in all.
+    wanted
+        `(n,)` flags: the others are left out before anything is multiplied. `None` wants all.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        `(q, n)`; -inf for passages that are not wanted or have no vectors.
+    """
+    torch = require("torch", _PURPOSE)
+    scores = np.full((len(queries), len(block.counts)), -np.inf, np.float32)
+    matrix, weights = _columns(queries, block.codes.device)
+
+    def work(tiles: list[tuple[int, int]]) -> None:
+        with torch.inference_mode():
+            for first, last in tiles:
+                rows = np.arange(first, last)
+                if wanted is not None:
+                    rows = rows[wanted[first:last]]
+                if len(rows):
+                    best = _best(block, offsets, rows, matrix)
+                    # Summed in double precision, so that equal passages tie in any tile.
+                    sums = (best.double() @ weights).cpu().numpy()
+                    scores[:, rows] = (sums * block.scales[rows, None]).T
+
+    offsets = np.concatenate([[0], np.cumsum(block.counts)])
+    tiles = list(_tiles(block.counts, offsets, _TILE_PRODUCTS // matrix.shape[1]))
+    threads = torch.get_num_threads()
+    if block.codes.is_cuda or threads == 1 or len(tiles) < 2 * threads:
+        work(tiles)
+    else:
+        shares = [tiles[i :: 4 * threads] for i in range(4 * threads)]
+        list(_pool(threads, os.getpid()).map(work, shares))
+    return scores
+
+
+def _columns(queries: list[NDArray[np.float32]], on: device) -> tuple[Tensor, Tensor]:
+    """Lay all query vectors side by side, `(d, v)`, with weights `(v, q)` that sum by query."""
+    torch = require("torch", _PURPOSE)
+    counts = np.array([len(query) for query in queries])
+    vectors = np.concatenate(queries)
+    weights = np.zeros((len(vectors), len(queries)))
+    weights[np.arange(len(vectors)), np.repeat(np.arange(len(queries)), counts)] = 1
+    if on.type == "cpu":
+        codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
+        matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
+        # Single precision holds these integers exactly, so both ways give the same scores.
+        matrix = matrix if exact_int8(vectors.shape[1]) else matrix.float()
+        return matrix, torch.from_numpy(weights * scales[:, None])
+    matrix = torch.from_numpy(np.ascontiguousarray(vectors.T)).to(on, torch.float16)
+    return matrix, torch.from_numpy(weights).to(on)
+
+
+def _tiles(
+    counts: NDArray[np.int64], offsets: NDArray[np.int64], size: int
+) -> Iterator[tuple[int, int]]:
+    """Cut the passages that have vectors into runs of about `size` vectors."""
+    first = int(np.searchsorted(counts, 0, side="right"))
+    marks = np.arange(0, offsets[-1], max(size, 1))
+    cuts = np.searchsorted(offsets, marks, side="left")
+    cuts = np.unique(np.concatenate([[first], cuts[cuts > first], [len(counts)]]))
+    return ((int(a), int(b)) for a, b in pairwise(cuts))
+
+
+def _best(
+    block: Block, offsets: NDArray[np.int64], rows: NDArray[np.int64], matrix: Tensor
+) -> Tensor:
+    """Take the largest product of each of `rows` with each query vector, `(rows, v)`."""
+    torch = require("torch", _PURPOSE)
+    counts = block.counts[rows]
+    first, last = offsets[rows[0]], offsets[rows[-1] + 1]
+    codes = block.codes[first:last]
+    if len(rows) != rows[-1] - rows[0] + 1:
+        chosen = torch.from_numpy(ranges(offsets[rows] - first, counts))
+        codes = codes[chosen.to(codes.device)]
+    if matrix.dtype == torch.int8:
+        products = torch._int_mm(codes, matrix)
+    else:
+        products = codes.to(matrix.dtype) @ matrix
+    best: Tensor = torch.empty(
+        (len(rows), matrix.shape[1]), dtype=products.dtype, device=products.device
+    )
+    done = 0
+    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1), len(rows)]
+    for a, b in pairwise(edges):
+        width = int(counts[a])
+        part = products[done : done + (b - a) * width].view(b - a, width, -1)
+        torch.amax(part, 1, out=best[a:b])
+        done += (b - a) * width
+    return best
+
+
+def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Write out the runs `start, start + 1, ...` of the given lengths, one after another."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    run: NDArray[np.int64] = np.arange(total) + np.repeat(starts - ends + counts, counts)
+    return run
+
+
+@cache
+def exact_int8(dim: int) -> bool:
+    """Say whether `torch._int_mm` multiplies `dim`-dimensional codes on this CPU without error.
+
+    Without VNNI instructions its kernels add pairs of products in 16 bits and saturate; the
+    largest codes there are bring that to light.
+    """
+    torch = require("torch", _PURPOSE)
+    worst = torch.full((32, dim), 127, dtype=torch.int8)
+    worst[::2] = -127
+    try:
+        found = torch._int_mm(worst, worst.T.contiguous())
+    except RuntimeError:
+        return False
+    return bool(torch.equal(found.long(), worst.long() @ worst.T.long()))
+
+
+@lru_cache(maxsize=1)
+def _pool(size: int, process: int) -> ThreadPoolExecutor:
+    """Start workers that keep to one thread each; a forked process starts its own."""
+    torch = require("torch", _PURPOSE)
+    ready = Barrier(size + 1)
+
+    def single() -> None:
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(size, f"maxsim-{process}", initializer=single)
+    for _ in range(size):
+        pool.submit(int)
+    ready.wait()
+    # The setting reaches beyond the thread that makes it: give the others theirs back.
+    torch.set_num_threads(size)
+    return pool

@@ -1,0 +1,217 @@
+"""Files of a multi-vector part: coded vectors, packed without padding.
+
+    codes.npy      (t, d) int8        vectors, passage after passage
+    residual.npy   (t, d / 4) uint8   two finer bits a value, if results are rescored
+    scales.npy     (n,) float32       one scale a passage
+    table.npy      (n, 3) int64       row of the passage, its vectors, its tokens
+    tokens.npy     (m, 3) unsigned    of each token: its vector, start, length
+
+Passages are stored in the order of their vector counts, then of their rows, which is what search
+works on; `table` says which row each of them is. A token's vector is counted within its passage,
+its start from the start of the token before it; a token without a place has length 0. `tokens`
+takes the narrowest type that holds it: with most texts three bytes a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragib.indexes.base import Mask
+from ragib.indexes.quantize import quantize, residual
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """The coded vectors of `n` passages; arrays as in the files."""
+
+    codes: NDArray[np.int8]
+    residual: NDArray[np.uint8] | None
+    scales: NDArray[np.float32]
+    table: NDArray[np.int64]
+    tokens: Array
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Row of each stored passage, `(n,)`."""
+        return self.table[:, 0]
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Vectors of each stored passage, `(n,)`, never falling."""
+        return self.table[:, 1]
+
+    def spans(self, position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the vector number `(m,)` and the span `(m, 2)` of each token of a passage."""
+        first = int(self.table[:position, 2].sum())
+        labels, gaps, lengths = self.tokens[first : first + self.table[position, 2]].T.astype(int)
+        starts = np.cumsum(gaps)
+        spans = np.stack([starts, starts + lengths], axis=1)
+        spans[lengths == 0] = -1
+        return labels, spans
+
+
+def pack(
+    vectors: Sequence[NDArray[np.float32]],
+    labels: Sequence[NDArray[np.int64]],
+    spans: Sequence[NDArray[np.int32]],
+    *,
+    finer: bool,
+) -> Packed:
+    """Code the pooled vectors of the passages of a batch, given in the order of their rows.
+
+    Parameters
+    ----------
+    vectors
+        `(v, d)` float32 a passage; at least one passage.
+    labels
+        `(m,)` the vector of each token.
+    spans
+        `(m, 2)` the characters of each token, `(-1, -1)` for those without a place.
+    finer
+        Keep the residual bits as well.
+    """
+    counts = np.array([len(entry) for entry in vectors], np.int64)
+    order = np.argsort(counts, kind="stable")
+    flat = np.concatenate([vectors[i] for i in order])
+    codes, scales = quantize(flat, counts[order])
+    lengths = np.array([len(entry) for entry in labels], np.int64)
+    tokens = np.concatenate([_token_rows(labels[i], spans[i]) for i in order])
+    return Packed(
+        codes=codes,
+        residual=residual(flat, codes, np.repeat(scales, counts[order])) if finer else None,
+        scales=scales,
+        table=np.stack([order, counts[order], lengths[order]], axis=1).astype(np.int64),
+        tokens=tokens.astype(np.min_scalar_type(tokens.max(initial=0))),
+    )
+
+
+def _token_rows(labels: NDArray[np.int64], spans: NDArray[np.int32]) -> NDArray[np.int64]:
+    placed = spans[:, 0] >= 0
+    # A token without a place, or out of order, starts where the one before it does.
+    starts = np.maximum.accumulate(np.where(placed, spans[:, 0], 0).astype(np.int64))
+    lengths = np.where(placed, np.maximum(spans[:, 1] - starts, 0), 0)
+    return np.stack([labels, np.diff(starts, prepend=0), lengths], axis=1)
+
+
+def write(packed: Packed, out: Path) -> None:
+    """Write a part into an empty folder."""
+    for name in ("codes", "residual", "scales", "table", "tokens"):
+        array = getattr(packed, name)
+        if array is not None:
+            np.save(out / f"{name}.npy", array, allow_pickle=False)
+
+
+def read(folder: Path) -> Packed:
+    """Map the files of a part; nothing but the small table is read."""
+    finer = folder / "residual.npy"
+    return Packed(
+        codes=_map(folder / "codes.npy"),
+        residual=_map(finer) if finer.exists() else None,
+        scales=np.load(folder / "scales.npy", allow_pickle=False),
+        table=np.load(folder / "table.npy", allow_pickle=False),
+        tokens=_map(folder / "tokens.npy"),
+    )
+
+
+def _map(path: Path) -> Array:
+    # Mapped for private writing because torch warns about memory it must not write to; nothing
+    # ever writes, so processes go on sharing the pages.
+    array: Array = np.load(path, mmap_mode="c", allow_pickle=False)
+    return array
+
+
+def merge(folders: Sequence[Path], keep: Sequence[Mask | None], out: Path) -> None:
+    """Write the kept rows of parts as one part; memory stays below one part's passages.
+
+    Rows are numbered anew: those of the first part that are kept, then those of the second.
+    """
+    parts = [read(folder) for folder in folders]
+    tables, sources = [], []
+    base = 0
+    for number, (part, flags) in enumerate(zip(parts, keep, strict=True)):
+        kept = np.ones(len(part.rows), np.bool_) if flags is None else flags
+        renumbered = np.cumsum(kept) - 1 + base
+        positions = np.flatnonzero(kept[part.rows])
+        table = part.table[positions].copy()
+        table[:, 0] = renumbered[table[:, 0]]
+        tables.append(table)
+        sources.append(np.stack([np.full(len(positions), number), positions], axis=1))
+        base += int(kept.sum())
+    table = np.concatenate(tables)
+    order = np.lexsort((table[:, 0], table[:, 1]))
+    table, source = table[order], np.concatenate(sources)[order]
+    np.save(out / "table.npy", table, allow_pickle=False)
+    scales = [part.scales for part in parts]
+    np.save(
+        out / "scales.npy",
+        np.array([scales[p][i] for p, i in source], np.float32),
+        allow_pickle=False,
+    )
+    width = max(part.codes.shape[1] for part in parts)
+    vectors, tokens = int(table[:, 1].sum()), int(table[:, 2].sum())
+    runs = _Runs(folders, parts, source)
+    _stream(out / "codes.npy", np.dtype(np.int8), (vectors, width), runs.of("codes", 1))
+    if all(part.residual is not None for part in parts):
+        fine = max(part.residual.shape[1] for part in parts if part.residual is not None)
+        shape = (vectors, fine)
+        _stream(out / "residual.npy", np.dtype(np.uint8), shape, runs.of("residual", 1))
+    dtype = np.result_type(*(part.tokens.dtype for part in parts))
+    _stream(out / "tokens.npy", dtype, (tokens, 3), runs.of("tokens", 2))
+
+
+class _Runs:
+    """Runs of passages that lie side by side in a part, in the order of the merged one."""
+
+    def __init__(
+        self, folders: Sequence[Path], parts: Sequence[Packed], source: NDArray[np.int64]
+    ) -> None:
+        self._folders = folders
+        self._parts = parts
+        breaks = np.flatnonzero((np.diff(source, axis=0) != [0, 1]).any(axis=1)) + 1
+        edges = [0, *breaks.tolist(), len(source)] if len(source) else []
+        self._runs = [
+            (int(source[a, 0]), int(source[a, 1]), int(source[b - 1, 1]) + 1)
+            for a, b in pairwise(edges)
+        ]
+
+    def of(self, name: str, column: int) -> Iterator[Array]:
+        """Read the runs of one file; `column` of the table counts its lines a passage."""
+        ends = [np.concatenate([[0], np.cumsum(part.table[:, column])]) for part in self._parts]
+        for part, first, last in self._runs:
+            lines: Array = getattr(self._parts[part], name)
+            start, stop = int(ends[part][first]), int(ends[part][last])
+            if stop > start:
+                yield _slice(self._folders[part] / f"{name}.npy", lines, start, stop)
+
+
+def _slice(path: Path, mapped: Array, start: int, stop: int) -> Array:
+    # Read, not mapped: pages of a mapping would stay in the memory of the build.
+    assert isinstance(mapped, np.memmap)
+    width = mapped.shape[1]
+    skip = mapped.offset + start * width * mapped.itemsize
+    count = (stop - start) * width
+    return np.fromfile(path, mapped.dtype, count, offset=skip).reshape(-1, width)
+
+
+def _stream(path: Path, dtype: Any, shape: tuple[int, ...], chunks: Iterable[Array]) -> None:  # noqa: ANN401
+    """Write an array chunk by chunk."""
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file,
+            {
+                "descr": np.lib.format.dtype_to_descr(dtype),
+                "fortran_order": False,
+                "shape": shape,
+            },
+        )
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, dtype).data)

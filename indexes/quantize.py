@@ -1,0 +1,59 @@
+"""Eight-bit codes for unit vectors, and two finer bits for those that are looked at twice.
+
+All vectors of a passage share one scale, so that the largest product over a passage can be taken
+in integers: `x ~ scale * code`, `scale = max |x| / 127`. What rounding lost lies within half a
+step either way and is kept as one of four levels: `x ~ scale * (code + (level - 1.5) / 4)`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESIDUAL_BITS = 2
+_STEPS = 127
+_LEVELS = 2**RESIDUAL_BITS
+
+
+def quantize(
+    vectors: NDArray[np.float32], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Code vectors, `(t, d)` float32, with a scale for each group of `counts` rows.
+
+    Returns
+    -------
+    tuple
+        Codes `(t, d)` int8 in -127..127, and scales `(n,)` float32, 0 for groups without rows.
+    """
+    scales = np.zeros(len(counts), np.float32)
+    filled = np.flatnonzero(counts)
+    if len(filled):
+        starts = np.concatenate([[0], np.cumsum(counts[filled])[:-1]])
+        peaks = np.maximum.reduceat(np.abs(vectors).max(axis=1), starts)
+        scales[filled] = np.maximum(peaks, np.float32(1e-12)) / _STEPS
+    codes = np.rint(vectors / np.repeat(scales, counts)[:, None]).astype(np.int8)
+    return codes, scales
+
+
+def residual(
+    vectors: NDArray[np.float32], codes: NDArray[np.int8], scales: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Code what rounding lost, packed to `(t, ceil(d / 4))` uint8; `scales` is `(t,)`."""
+    lost = vectors / scales[:, None] - codes
+    levels = np.clip(np.floor((lost + 0.5) * _LEVELS), 0, _LEVELS - 1).astype(np.uint8)
+    bits = np.stack([levels >> 1, levels & 1], axis=2)
+    return np.packbits(bits.reshape(len(vectors), RESIDUAL_BITS * vectors.shape[1]), axis=1)
+
+
+def restore(
+    codes: NDArray[np.int8], packed: NDArray[np.uint8] | None, scales: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Give back the vectors, `(t, d)` float32, as finely as they were kept."""
+    values = codes.astype(np.float32)
+    if packed is not None:
+        bits = np.unpackbits(packed, axis=1, count=RESIDUAL_BITS * codes.shape[1])
+        values += bits[:, 0::2] * np.float32(0.5)
+        values += bits[:, 1::2] * np.float32(0.25)
+        values -= np.float32(0.375)
+    values *= scales[:, None]
+    return values
