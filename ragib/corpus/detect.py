@@ -59,7 +59,7 @@ def detect(head: bytes, path: PurePath) -> Format:
     """
     if head.startswith(b"PAR1"):
         return "parquet"
-    if b"%PDF-" in head[:1024]:
+    if head.startswith(b"%PDF-") or _suffix(path) == ".pdf":
         return "pdf"
     for magic, name in _BINARY.items():
         if head.startswith(magic):

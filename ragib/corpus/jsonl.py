@@ -26,7 +26,7 @@ def read_jsonl(
             continue
         try:
             yield where, document_of(_record(line))
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             refuse(bad, where, str(error))
 
 
@@ -37,6 +37,8 @@ def _record(line: Line) -> dict[str, Any]:
         record = json.loads(line.text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
     if not isinstance(record, dict):
         raise ValueError(f"expected one JSON object a line, found a {type(record).__name__}")
     return record

@@ -7,12 +7,14 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import NamedTuple
 
 LARGEST_RECORD = 1 << 28
 """Bytes of the longest line, or of the longest file that is one document."""
+
+_BUFFER = 1 << 16
 
 DAMAGED = (EOFError, OSError, zlib.error)
 """What reading a file raises when the disk or the gzip data in it is damaged."""
@@ -37,10 +39,11 @@ class Line(NamedTuple):
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedReader]:
     """Open a file for reading bytes, through gzip if its first bytes say so."""
-    with path.open("rb") as raw:
+    raw: BufferedReader = BufferedReader(FileIO(path), _BUFFER)
+    with raw:
         if raw.peek(2)[:2] == b"\x1f\x8b":
             with gzip.GzipFile(fileobj=raw) as unzipped:
-                yield BufferedReader(unzipped, 1 << 16)
+                yield BufferedReader(unzipped, _BUFFER)
         else:
             yield raw
 

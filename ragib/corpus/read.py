@@ -14,7 +14,7 @@ from ragib.corpus.jsonl import read_jsonl
 from ragib.corpus.markup import parse_markdown, parse_pdf, parse_text
 from ragib.corpus.opening import DAMAGED, LARGEST_RECORD, damage, head_of, opened
 from ragib.corpus.parquet import read_parquet
-from ragib.corpus.records import BadRecords, document_of, refuse
+from ragib.corpus.records import BadRecords, clean, document_of, refuse
 from ragib.corpus.tables import read_table
 from ragib.errors import CorpusError, did_you_mean
 from ragib.types import Document
@@ -72,17 +72,24 @@ def read_corpus(path: str | Path, *, bad: BadRecords | None = None) -> Iterator[
         The format needs an optional part.
     """
     path = Path(path)
+    try:
+        return _distinct(path, _found(path, bad), bad)
+    except OSError as error:
+        raise CorpusError(f"{_shown(path)}: {damage(error)}") from None
+
+
+def _found(path: Path, bad: BadRecords | None) -> Found:
     if path.is_dir():
         beir = next((path / name for name in _BEIR if (path / name).is_file()), None)
-        found = _single(beir, bad) if beir else _folder(path, bad)
-    elif path.is_file():
-        found = _single(path, bad)
-    elif path.exists():
-        raise CorpusError(f"{path}: neither a file nor a folder; write its content to a file first")
+        return _single(beir, bad) if beir else _folder(path, bad)
+    if path.is_file():
+        return _single(path, bad)
+    if path.exists():
+        why = "neither a file nor a folder; write what it gives to a file first"
     else:
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise CorpusError(f"{path}: no such file or folder{did_you_mean(path.name, siblings)}")
-    return _distinct(path, found, bad)
+        why = f"no such file or folder{did_you_mean(path.name, siblings)}"
+    raise CorpusError(f"{_shown(path)}: {why}")
 
 
 def _distinct(path: Path, found: Found, bad: BadRecords | None) -> Iterator[Document]:
@@ -99,7 +106,7 @@ def _distinct(path: Path, found: Found, bad: BadRecords | None) -> Iterator[Docu
         if bad is not None and bad.first:
             where, first = bad.first[-1]
             why += f" that can be used: {bad.count} skipped, such as {where}: {first}"
-        raise CorpusError(f"{path}: {why}")
+        raise CorpusError(f"{_shown(path)}: {why}")
 
 
 def _folder(folder: Path, bad: BadRecords | None) -> Found:
@@ -108,17 +115,19 @@ def _folder(folder: Path, bad: BadRecords | None) -> Found:
         try:
             yield from _file(path, path.relative_to(folder).as_posix(), bad)
         except NotTextError as error:
-            passed.add(str(path), str(error))
+            passed.add(_shown(path), str(error))
     if bad is None and passed.count:
         where, why = passed.first[0]
-        _log.warning("%s: %d files passed over, such as %s: %s", folder, passed.count, where, why)
+        _log.warning(
+            "%s: %d files passed over, such as %s: %s", _shown(folder), passed.count, where, why
+        )
 
 
 def _files(folder: Path, bad: BadRecords | None) -> Iterator[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        refuse(bad, str(folder), f"the folder cannot be listed ({error.strerror})")
+        refuse(bad, _shown(folder), f"the folder cannot be listed ({error.strerror})")
         return
     for entry in entries:
         if entry.name.startswith("."):
@@ -133,7 +142,7 @@ def _single(path: Path, bad: BadRecords | None) -> Found:
     try:
         yield from _file(path, path.name, bad)
     except NotTextError as error:
-        raise CorpusError(f"{path}: {error}") from None
+        raise CorpusError(f"{_shown(path)}: {error}") from None
 
 
 def _file(path: Path, name: str, bad: BadRecords | None) -> Found:
@@ -141,11 +150,11 @@ def _file(path: Path, name: str, bad: BadRecords | None) -> Found:
         with opened(path) as stream:
             form = detect(head_of(stream), path)
             if form in _RECORDS:
-                yield from _RECORDS[form](str(path), stream, bad)
+                yield from _RECORDS[form](_shown(path), stream, bad)
             else:
                 yield from _document(path, name, _DOCUMENTS[form], stream, bad)
     except DAMAGED as error:
-        refuse(bad, str(path), damage(error))
+        refuse(bad, _shown(path), damage(error))
 
 
 def _document(
@@ -158,6 +167,10 @@ def _document(
         title, text = parse(data)
         document = document_of({"id": name, "title": title, "text": text})
     except (ValueError, RecursionError) as error:
-        refuse(bad, str(path), str(error))
+        refuse(bad, _shown(path), str(error))
         return
-    yield str(path), document
+    yield _shown(path), document
+
+
+def _shown(path: Path) -> str:
+    return clean(str(path))  # a name that is not UTF-8 could not be printed

@@ -77,11 +77,15 @@ def document_of(record: Mapping[str, Any]) -> Document:
         raise ValueError(f"'title' is {_kind(title)}, expected a string")
     access = _access(record["access"]) if "access" in record else (PUBLIC,)
     used = {id_key, text_key, "title", "access", "metadata"}
+    try:
+        metadata = _metadata({key: record[key] for key in record if key not in used}, record)
+    except RecursionError:
+        raise ValueError("the metadata is nested too deeply") from None
     return Document(
         id=_id(id_key, record[id_key]),
         text=clean(text),
         title=clean(title or ""),
-        metadata=_metadata({key: record[key] for key in record if key not in used}, record),
+        metadata=metadata,
         access=access,
     )
 

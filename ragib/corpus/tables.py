@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from functools import partial
 from io import BufferedReader
 
 from ragib.corpus.detect import header_delimiter
@@ -39,8 +40,9 @@ def read_table(
     """Yield every document of a delimited text file with where it stands (`name:line`).
 
     The delimiter is the one that makes an id and a text column of the header. Quotes are read as
-    RFC 4180 has it; between tabs a field holds no line break. Empty cells are left out of the
-    metadata, but an empty `access` names no group: nobody may see that document.
+    RFC 4180 has it; between tabs, where few writers quote, a field holds no line break. Cells
+    stay strings. Empty ones are left out of the metadata, but an empty `access` names no group:
+    nobody may see that document.
     """
     source = _Source(stream)
     first = next(source, "")
@@ -51,12 +53,13 @@ def read_table(
         )
         refuse(bad, f"{name}:1", source.problem or why)
         return
-    header = [column.strip() for column in next(_rows(iter([first]), delimiter))]
+    names = csv.reader([first], delimiter=delimiter, skipinitialspace=True)
+    header = [column.strip() for column in next(names)]
     twice = next((column for column in header if header.count(column) > 1), None)
     if twice is not None:
         refuse(bad, f"{name}:1", f"the header names column {twice!r} twice")
         return
-    rows = _rows(source, delimiter)
+    rows = _rows(source, delimiter, len(header))
     while True:
         where = f"{name}:{source.number + 1}"
         source.problem = ""
@@ -74,15 +77,23 @@ def read_table(
             refuse(bad, where, str(error))
 
 
-def _rows(source: Iterator[str], delimiter: str) -> Iterator[list[str]]:
+def _rows(source: Iterator[str], delimiter: str, width: int) -> Iterator[list[str]]:
+    # Neither iterator ends when a row raises, as a generator would: the next row can be read.
     if delimiter == "\t":
-        return ([_unquoted(cell) for cell in line.rstrip("\r\n").split("\t")] for line in source)
+        return map(partial(_between_tabs, width=width), source)
     csv.field_size_limit(LARGEST_RECORD)  # the default refuses texts of more than 128 KiB
     return csv.reader(source, delimiter=delimiter, strict=True, skipinitialspace=True)
 
 
+def _between_tabs(line: str, width: int) -> list[str]:
+    # A text may begin with a quotation mark and never close it: quotes count only if they must.
+    cells = line.rstrip("\r\n").split("\t")
+    if len(cells) == width:
+        return [_unquoted(cell) for cell in cells]
+    return next(csv.reader([line], delimiter="\t", strict=True), [])
+
+
 def _unquoted(cell: str) -> str:
-    # Most writers of tabs never quote: a text may begin with a quotation mark and never close it.
     inner = cell[1:-1].replace('""', "")
     if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner:
         return cell[1:-1].replace('""', '"')
