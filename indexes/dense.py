@@ -125,7 +125,7 @@ class DenseEngine:
         if self.config.metric == "dot":
             return vectors
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        scaled: Vectors = vectors / np.where(norms > 0, norms, np.float32(1))
+        scaled: Vectors = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
         return scaled
 
 

@@ -7,6 +7,7 @@ So few queries go to faiss (where it is installed) and batches to numpy; torch s
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Vectors = NDArray[np.float32]
 
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 _TILE = 16_384
 _FEW = 16
 _SPARE = 16
@@ -116,7 +118,8 @@ def search_torch(vectors: torch.Tensor, queries: Vectors, k: int, mask: Mask | N
 
 def cuda_holds(size: int) -> bool:
     """Say whether there is a GPU with room for `size` bytes and as much again to work in."""
-    if not installed("torch"):
+    # Importing torch takes seconds, which a machine without any GPU need not wait for.
+    if not any(Path(device).exists() for device in _GPU_DEVICES) or not installed("torch"):
         return False
     torch = require("torch", "search on a GPU")
     return bool(torch.cuda.is_available() and torch.cuda.mem_get_info()[0] > 2 * size)

@@ -39,8 +39,7 @@ class Scorer(Protocol):
 
 def best_positive(scores: Weights, k: int, allowed: Mask | None) -> TopK:
     """Select the best `k` of `(q, n)` scores that are above zero and allowed."""
-    counts = scores > 0 if allowed is None else (scores > 0) & allowed
-    return select(np.where(counts, scores, np.float32(-np.inf)), k)
+    return select(scores if allowed is None else scores * allowed, k, floor=0)
 
 
 @dataclass
