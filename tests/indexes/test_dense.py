@@ -130,7 +130,9 @@ def test_merged_parts_answer_like_one_index(folder: Folder, storage: str, metric
     expected = oracle(stored, asked, 10, np.ones(len(kept), bool))
     hits = [len(set(a) & set(b)) for a, b in zip(found.rows.tolist(), expected, strict=True)]
     assert sum(hits) >= (80 if storage == "flat" else 72)
-    for row, score, query in zip(found.rows.ravel(), found.scores.ravel(), asked.repeat(10, 0)):
+    for row, score, query in zip(
+        found.rows.ravel(), found.scores.ravel(), asked.repeat(10, 0), strict=True
+    ):
         assert score == pytest.approx(float(stored[row] @ query), rel=1e-4, abs=1e-5)
 
 
