@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,9 @@ def parse_html(data: bytes) -> tuple[str, str]:
     """
     from bs4 import BeautifulSoup
 
-    soup = BeautifulSoup(_MARKS.sub(" ", _decoded(data)), "html.parser")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on markup that looks like XML or a file name
+        soup = BeautifulSoup(_MARKS.sub(" ", _decoded(data)), "html.parser")
     title = one_line(soup.title.get_text()) if soup.title else ""
     text = re.sub(" {2,}", " ", "".join(_pieces(soup)))
     text = _BREAKS.sub(lambda gap: "\n\n" if _PARAGRAPH in gap[0] else "\n", text)

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from ragib.errors import CorpusError, did_you_mean
+from ragib.text import one_line
 from ragib.types import PUBLIC, Document
 
 ID_KEYS = ("_id", "id", "docid", "doc_id")
@@ -42,6 +43,7 @@ class BadRecords:
 
 def refuse(bad: BadRecords | None, where: str, why: str) -> None:
     """Collect a bad record, or raise `CorpusError` when nobody collects."""
+    why = one_line(why)
     if bad is None:
         raise CorpusError(f"{where}: {why}; correct it, or leave bad records out with --skip-bad")
     bad.add(where, why)

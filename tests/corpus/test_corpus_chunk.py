@@ -12,8 +12,10 @@ from ragib.corpus import chunk, word_tokens
 from ragib.types import Document
 
 ODD = st.sampled_from(
-    "é|e\u0301\u0308|日本語。|👩\u200d👩\u200d👧|👍🏽|❤\ufe0f|\u00a0|\u3000|\u2028|J. F.\u00a0K.|\ufffd|\ufeff"
-    "|\r\n|\x0c|\x85|Dr. |आप। |؟ |xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".split("|")
+    "é|e\u0301\u0308|日本語。|👩\u200d👩\u200d👧|👍🏽|❤\ufe0f|\u00a0|\u3000|\u2028|J. F.\u00a0K."
+    "|\ufffd|\ufeff|\r\n|\x0c|\x85|Dr. |आप। |؟ |xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx".split(
+        "|"
+    )
 )
 PIECES = st.one_of(
     ODD,

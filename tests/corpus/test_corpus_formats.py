@@ -212,6 +212,11 @@ def test_html_encodings(tmp_path: Path) -> None:
     assert document.text == "Größe"
 
 
+def test_xhtml_is_read_as_html(tmp_path: Path) -> None:
+    page = b'<?xml version="1.0" encoding="utf-8"?>\n<html><title>T</title><p>One</p></html>'
+    assert next(read_corpus(write(tmp_path, "p", page))) == Document("p", "One", "T")
+
+
 def test_html_may_nest_deeper_than_python(tmp_path: Path) -> None:
     page = b"<html>" + b"<div>" * 5000 + b"deep"
     assert pairs(write(tmp_path, "p.html", page)) == [("p.html", "deep")]
