@@ -10,21 +10,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ragib.extras import offline, refuse_offline, require
+from ragib.errors import InputError
+from ragib.extras import offline, require
 
 if TYPE_CHECKING:
     import torch
 
 
 class SparseModel:
-    """A `SparseEncoder`, from a folder or by hub name, on a GPU when there is one."""
+    """A `SparseEncoder`, from a folder or by hub name, on a GPU when there is one.
+
+    Raises
+    ------
+    InputError
+        The model cannot be found or loaded, or its weights are not safetensors.
+    """
 
     def __init__(self, name: str) -> None:
         library = require("sentence_transformers", "the learned sparse engine")
-        local = Path(name).is_dir()
-        if not local and offline():
-            refuse_offline(f"sparse model {name!r}, which is not a local folder,")
-        self._encoder = library.SparseEncoder(name, local_files_only=local)
+        folder = Path(name).expanduser()
+        try:
+            self._encoder = library.SparseEncoder(
+                str(folder) if folder.is_dir() else name,
+                local_files_only=folder.is_dir() or offline(),
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"index.sparse.model: {name!r} cannot be loaded as a SparseEncoder: {reason}"
+            ) from None
 
     def passages(self, texts: Sequence[str]) -> list[dict[str, float]]:
         """Return the weighted terms of passages."""
@@ -36,6 +51,8 @@ class SparseModel:
 
 
 def _bags(vectors: torch.Tensor) -> list[dict[str, float]]:
+    if not len(vectors):
+        return []
     vectors = vectors.cpu().coalesce()
     bags: list[dict[str, float]] = [{} for _ in range(vectors.shape[0])]
     rows, dimensions = vectors.indices().tolist()
