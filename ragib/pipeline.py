@@ -7,22 +7,20 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
 from ragib.compressor.base import Compressor
-from ragib.config import Config, load_config
+from ragib.compressor.registry import load_compressor
+from ragib.config import CompressorConfig, Config, load_config
+from ragib.encoders import Encoder
 from ragib.errors import GenerationError, InputError
 from ragib.generators.base import Generation, Generator, Request
 from ragib.generators.citations import verify
 from ragib.generators.registry import load_generator
 from ragib.generators.running import iterate
+from ragib.indexes.filters import Where
+from ragib.indexes.index import Index
+from ragib.retriever import Retriever
 from ragib.types import PUBLIC, Answer, Compressed, Hit, Question
-
-if TYPE_CHECKING:
-    from ragib.indexes.index import Index
-    from ragib.retriever import Retriever
-
-Where = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +45,8 @@ class _Found:
 class RAG:
     """A retriever, a compressor and a generator, one after the other.
 
-    Every way of asking takes the same filters: `where` maps metadata keys to the value (or list
-    of values) a document must have, `allow` names the access groups whose documents may be seen.
+    Every way of asking takes the same filters: `where` is a condition on metadata (see
+    `ragib.indexes.filters`), `allow` names the access groups whose documents may be seen.
     Every answer carries its `timings` in seconds (`retrieve`, `compress`, `generate`, `total`)
     and its `usage` (`words_in`, `words_kept`, and `prompt_tokens`, `completion_tokens` where the
     engine counts them). If the compressor finds nothing that answers the question, the generator
@@ -90,12 +88,9 @@ class RAG:
                 raise InputError("overrides go over a file; change the Config itself instead")
         else:
             config = load_config(config, overrides)
-        from ragib.compressor.registry import load_compressor
-        from ragib.retriever import Retriever
-
         return cls(
             Retriever(index, config.retriever),
-            load_compressor(config.compressor),
+            load_compressor(config.compressor, _shared_encoder(config.compressor, index)),
             load_generator(config.generator),
         )
 
@@ -217,6 +212,12 @@ class RAG:
             _Found(text, tuple(found), kept, seconds)
             for text, found, kept in zip(questions, hits, compressed, strict=True)
         ]
+
+
+def _shared_encoder(config: CompressorConfig, index: Index) -> Encoder | None:
+    """Spare a second copy of the model where the compressor can use the index's own."""
+    wanted = config.name == "embedding-sentence" or config.budget is not None
+    return index.encoder if wanted and "dense" in index.config.kinds else None
 
 
 def _succeeded(generation: Generation | None) -> Generation | None:

@@ -9,15 +9,25 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+_MARKERS = ("[1]", "[2]", "[3]", "[1,2]", "[7]", '[1:"the"]', '[2:"is"]', '[1:"invented"]')
+_WORDS = ("king", "queen", "tower", "bridge", "the", "is", "was", "old", "new", "war", "peace")
+_UTTERED = [
+    f"\u0120{piece}{mark}" for piece in (*_MARKERS, *_WORDS) for mark in ("", ".", ",", ";")
+]
+
 
 def make_tiny_llama(folder: Path, window: int = 4096) -> Path:
-    """Write a Llama of 2 layers and 64 dimensions that reads bytes, and return its folder."""
+    """Write a Llama of 2 layers and 64 dimensions and return its folder.
+
+    It reads bytes, and writes bytes, words and citations, right ones and wrong ones.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
     special = ["<pad>", "<bos>", "<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {piece: i for i, piece in enumerate([*special, *alphabet])}
+    pieces = dict.fromkeys([*special, *alphabet, *_UTTERED])
+    vocabulary = {piece: i for i, piece in enumerate(pieces)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

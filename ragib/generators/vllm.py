@@ -7,6 +7,7 @@ SOSP 2023.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import partial
@@ -120,9 +121,10 @@ class VLLMGenerator:
         if self._engine is None:
             arguments = {"load_format": "safetensors", "seed": self._config.seed}
             arguments |= dict(self._config.engine_args)
+            _hide_llvmlite()
             try:
                 self._engine = self._vllm.LLM(model=self._model, **arguments)
-            except (OSError, RuntimeError, TypeError, ValueError) as error:
+            except Exception as error:  # of whatever kind: the engine is a program of its own
                 raise GenerationError(
                     f"vLLM cannot start with the model {self._model!r}: "
                     f"{' '.join(str(error).split())[:500]}"
@@ -142,6 +144,16 @@ class VLLMGenerator:
             seed=self._config.seed,
             output_kind=kinds.DELTA if delta else kinds.FINAL_ONLY,
         )
+
+
+def _hide_llvmlite() -> None:
+    # On CPUs, vLLM 0.32 starts by reading `__dict__` of every value of every loaded module. The
+    # library handle of llvmlite, which numba loads, makes a function of any name it is asked
+    # for, and vLLM stumbles over that: so it is told the answer.
+    handle = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    functions = getattr(handle, "_fntab", None)
+    if isinstance(functions, dict):
+        functions["__dict__"] = {}
 
 
 def _read(output: Any) -> Generation:  # noqa: ANN401
