@@ -25,7 +25,7 @@ lint: $(VENV)/dev.stamp
 	$(VENV)/bin/lint-imports
 
 test-vllm: $(VLLM)/vllm.stamp
-	$(VLLM)/bin/python -m pytest -m vllm tests/vllm
+	$(VLLM)/bin/python -m pytest -m vllm tests/vllm_engine
 
 bench: $(VENV)/dev.stamp
 	$(VENV)/bin/python -m ragib.eval.bench.retrieval --data ../shared/data

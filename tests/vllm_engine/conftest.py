@@ -1,4 +1,7 @@
-"""The real engine on a tiny Llama, and an index to ask it about."""
+"""The real engine on a tiny Llama, and an index to ask it about.
+
+The folder is not called `vllm`: with `tests` on the path, `import vllm` would find it.
+"""
 
 from __future__ import annotations
 
