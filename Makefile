@@ -34,12 +34,12 @@ clean:
 	rm -rf $(VENV) $(VLLM) build dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
 	  .import_linter_cache
 
-# An unfinished environment is removed, so that the next run starts over.
-$(VENV)/bin/python $(VLLM)/bin/python:
+# An environment that could not be made is removed, so that the next run starts over.
+%/bin/python:
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "ragib needs Python 3.11 or later, and '$(PY)' is not that; run: make PY=python3.12"; exit 1; }
-	@$(PY) -m venv $(@D)/.. \
-	  || { rm -rf $(@D)/..; echo "'$(PY) -m venv' failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	  || { echo "ragib needs Python 3.11 or later, and '$(PY)' is not that; run: make PY=python3.12 ..."; exit 1; }
+	@$(PY) -m venv $* \
+	  || { rm -rf $*; echo "'$(PY) -m venv' failed; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/embedded.stamp: $(INPUTS) | $(VENV)/bin/python
 	$(VENV)/bin/python $(PIP) -e '.[embedded]'

