@@ -31,7 +31,7 @@ class _Unit(NamedTuple):
 
 def word_tokens(texts: Sequence[str]) -> list[int]:
     """Count words and punctuation marks: the tokens of each text where there is no encoder."""
-    return [sum(1 for _ in _TOKEN.finditer(text)) for text in texts]
+    return [len(_TOKEN.findall(text)) for text in texts]
 
 
 def chunk(document: Document, config: ChunkConfig, count_tokens: CountTokens) -> list[Passage]:

@@ -36,7 +36,8 @@ def _record(line: Line) -> dict[str, Any]:
     try:
         record = json.loads(line.text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
-        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from None
+        what = error.msg.removesuffix(" at")
+        raise ValueError(f"not valid JSON: {what} at column {error.colno}") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     if not isinstance(record, dict):

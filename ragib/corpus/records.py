@@ -99,7 +99,7 @@ def _key(record: Mapping[str, Any], known: tuple[str, ...], what: str) -> str:
     found = [str(key) for key in record]
     near = next(filter(None, (did_you_mean(key, found) for key in known)), "")
     expected = " or ".join(repr(key) for key in known[:2])
-    raise ValueError(f"no {what}: expected {expected} among {', '.join(found) or 'no keys'}{near}")
+    raise ValueError(f"no {what}: expected {expected}, found {', '.join(found) or 'no key'}{near}")
 
 
 def _id(key: str, value: Any) -> str:  # noqa: ANN401

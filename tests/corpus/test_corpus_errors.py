@@ -20,7 +20,7 @@ BAD_LINES = {
     b'{"id": "a", "text": "b"': "not valid JSON: Expecting ',' delimiter at column",
     b'{"id": "a", "text": "b", "x": NaN}': "NaN is not a JSON number",
     b'["a", "b"]': "expected one JSON object a line, found a list",
-    b'{"id": "a"}': "no text: expected 'text' or 'contents' among id",
+    b'{"id": "a"}': "no text: expected 'text' or 'contents', found id",
     b'{"id": "a", "texts": "b"}': "did you mean 'texts'?",
     b'{"text": "b"}': "no id: expected '_id' or 'id'",
     b'{"id": 1.5, "text": "b"}': "'id' is of type float, expected a string",
@@ -207,6 +207,23 @@ def test_only_the_first_hundred_are_kept_and_all_counted(tmp_path: Path) -> None
     assert bad.count == 250
     assert len(bad.first) == 100
     assert bad.first[-1][0] == f"{path}:100"
+
+
+@pytest.mark.parametrize("name", ["c.jsonl.gz", "c.csv.gz", "c.txt.gz"])
+def test_a_record_without_end_is_not_read_to_its_end(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ragib.corpus.opening.LARGEST_RECORD", 100_000)
+    monkeypatch.setattr("ragib.corpus.read.LARGEST_RECORD", 100_000)
+    start = {"c.jsonl.gz": GOOD, "c.csv.gz": b"id,text\ngood,good\n", "c.txt.gz": b"x"}[name]
+    path = write(tmp_path, name, gzip.compress(start + b" " * 50_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorpusError, match=r"more than 100,000 bytes|longer than 100,000 bytes"):
+            list(read_corpus(path))
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet"])
