@@ -190,6 +190,8 @@ class RAG:
     def _find(
         self, questions: Sequence[str], where: Where | None, allow: Sequence[str]
     ) -> list[_Found]:
+        if isinstance(questions, str):
+            raise InputError("expected a list of questions, got one string; use ask")
         for number, question in enumerate(questions, start=1):
             if not question.strip():
                 which = f"question {number} of {len(questions)}" if len(questions) > 1 else "it"

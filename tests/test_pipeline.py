@@ -3,12 +3,13 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from ragib.config import Config
+from ragib.config import Config, IndexConfig
 from ragib.errors import GenerationError, InputError
 from ragib.generators.base import Generation, Quote, Request
 from ragib.generators.reader import Reader
+from ragib.indexes.index import Index
 from ragib.pipeline import RAG
-from ragib.types import Answer, Citation, Compressed, Evidence, Hit, Passage
+from ragib.types import Answer, Citation, Compressed, Document, Evidence, Hit, Passage
 
 RIVER = Passage("d#1", "d", "The river is old. It runs to the sea.", "River", 50, 87)
 TOWER = Passage("t#0", "t", "The tower is new.", "", 0, 17)
@@ -186,6 +187,56 @@ def test_the_reader_cites_what_it_says():
     assert answer.citations == (Citation("d", "d#1", 50, 67, "The river is old."),)
     assert answer.confidence == 1.0
     assert answer.flags == ()
+
+
+def test_one_string_is_not_a_batch(rag):
+    with pytest.raises(InputError, match="one string"):
+        rag.ask_batch("Who?")
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory, tiny_encoder_dir):
+    documents = [
+        Document("bridge", "The old bridge is of stone. The king built it.", "Bridge"),
+        Document("tower", "The new tower is of iron. It stands in Paris.", "Tower"),
+        Document("secret", "The queen is in the tower.", "Secret", access=("staff",)),
+    ]
+    config = IndexConfig.model_validate(
+        {"encoder": {"model": str(tiny_encoder_dir)}, "multivector": {"dim": 32}}
+    )
+    with Index.build(documents, tmp_path_factory.mktemp("rag") / "idx", config) as built:
+        yield built
+
+
+def test_the_real_parts_work_together(index, tmp_path):
+    file = tmp_path / "rag.yaml"
+    file.write_text("retriever: {k: 2, using: sparse}\ncompressor: {keep: 0.5}\n")
+    rag = RAG.from_config(file, index=index, overrides=["compressor.name=bm25-sentence"])
+    answers = rag.ask_batch(["Of what is the bridge?", "Where is the iron tower?"])
+    assert [answer.text for answer in answers] == [
+        "The old bridge is of stone.",
+        "The new tower is of iron.",
+    ]
+    for answer in answers:
+        (citation,) = answer.citations
+        text = {"bridge": "The old bridge is of stone. The king built it."}.get(
+            citation.doc_id, "The new tower is of iron. It stands in Paris."
+        )
+        assert text[citation.start : citation.end] == citation.text == answer.text
+        assert answer.flags == ()
+        assert "secret" not in {hit.passage.doc_id for hit in answer.hits}
+    staff = rag.ask("Where is the queen?", allow=("staff",))
+    assert {citation.doc_id for citation in staff.citations} == {"secret"}
+    assert rag.ask("Where is the queen?", where={}).abstained
+    rag.close()
+
+
+def test_the_compressor_uses_the_encoder_of_the_index(index):
+    rag = RAG.from_config(index=index)
+    assert rag.compressor.encoder is index.encoder
+    answer = rag.ask("Who built the bridge?")
+    assert answer.text
+    assert answer.citations
 
 
 def test_overrides_need_a_file():

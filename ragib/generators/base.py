@@ -59,11 +59,16 @@ class Generator(Protocol):
         """Answer a batch; one generation a request, in their order.
 
         A request that cannot be answered comes back with `error` set and loses no other.
+
+        Raises
+        ------
+        GenerationError
+            The generator cannot even start: its model does not load.
         """
         ...
 
     async def agenerate(self, request: Request) -> Generation:
-        """Answer one request without blocking the event loop; never raises `GenerationError`."""
+        """Answer one request as `generate` does, without blocking the event loop."""
         ...
 
     def stream(self, request: Request) -> AsyncIterator[str | Generation]:

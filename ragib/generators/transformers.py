@@ -16,7 +16,7 @@ from ragib.generators.chat import local_model, tokens, too_long
 from ragib.generators.citations import MarkerParser, parse
 from ragib.generators.prompt import chat
 from ragib.generators.threads import pieces_from
-from ragib.text import batched
+from ragib.text import batched, one_line
 
 
 class TransformersGenerator:
@@ -55,7 +55,7 @@ class TransformersGenerator:
             for batch in batched(
                 sorted(lengths, key=lengths.__getitem__), self._config.concurrency
             ):
-                found = self._decode(tokenizer, model, [prompts[n] for n in batch])
+                found = self._answer(tokenizer, model, [prompts[n] for n in batch])
                 answers.update(zip(batch, found, strict=True))
         return [
             Generation("", error=prompt) if isinstance(prompt, str) else answers[n]
@@ -98,7 +98,7 @@ class TransformersGenerator:
             except (OSError, ValueError) as error:
                 raise GenerationError(
                     f"generator.model: {self._name!r} cannot be loaded: "
-                    f"{' '.join(str(error).split())[:500]}"
+                    f"{one_line(str(error))[:500]}"
                 ) from error
             self._loaded = tokenizer, model.to("cuda" if gpu else "cpu").eval()
         return self._loaded
@@ -109,6 +109,13 @@ class TransformersGenerator:
         if window is None:
             return prompt
         return too_long(len(prompt), self._config.max_tokens, window) or prompt
+
+    def _answer(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
+        try:
+            return self._decode(tokenizer, model, prompts)
+        except RuntimeError as error:  # torch's own, out of memory above all
+            failed = Generation("", error=f"the model failed: {one_line(str(error))[:500]}")
+            return [failed] * len(prompts)
 
     def _decode(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
         output = self._run(tokenizer, model, prompts)
@@ -183,7 +190,9 @@ class TransformersGenerator:
                 left.set()
                 thread.join()
             if isinstance(outcome[0], Exception):
-                raise GenerationError(f"the model failed: {outcome[0]}") from outcome[0]
+                raise GenerationError(
+                    f"the model failed: {one_line(str(outcome[0]))[:500]}"
+                ) from outcome[0]
             usage["prompt_tokens"] = len(prompt)
             usage["completion_tokens"] = outcome[0].shape[1] - len(prompt)
 

@@ -22,6 +22,7 @@ from ragib.generators.chat import local_model, tokens, too_long
 from ragib.generators.citations import MarkerParser, parse
 from ragib.generators.prompt import chat
 from ragib.generators.threads import pieces_from
+from ragib.text import one_line
 
 
 class VLLMGenerator:
@@ -60,19 +61,11 @@ class VLLMGenerator:
             llm = self._llm()
             prompts = [self._prompt(llm, request) for request in requests]
             fitting = [prompt for prompt in prompts if not isinstance(prompt, str)]
-            outputs = iter(
-                llm.generate(
-                    [self._vllm.TokensPrompt(prompt_token_ids=prompt) for prompt in fitting],
-                    self._params(),
-                    use_tqdm=False,
-                )
-                if fitting
-                else []
-            )
-            return [
-                Generation("", error=prompt) if isinstance(prompt, str) else _read(next(outputs))
-                for prompt in prompts
-            ]
+            answers = iter(self._answer(llm, fitting) if fitting else [])
+        return [
+            Generation("", error=prompt) if isinstance(prompt, str) else next(answers)
+            for prompt in prompts
+        ]
 
     async def agenerate(self, request: Request) -> Generation:
         """Answer one request on a thread."""
@@ -99,6 +92,15 @@ class VLLMGenerator:
                 self._engine.llm_engine.engine_core.shutdown()
                 self._engine = None
 
+    def _answer(self, llm: Any, prompts: Sequence[list[int]]) -> list[Generation]:  # noqa: ANN401
+        inputs = [self._vllm.TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
+        try:
+            outputs = llm.generate(inputs, self._params(), use_tqdm=False)
+        except Exception as error:  # of whatever kind: the engine is a program of its own
+            failed = Generation("", error=f"the engine failed: {_one_line(error)}")
+            return [failed] * len(prompts)
+        return [_read(output) for output in outputs]
+
     def _steps(self, request: Request) -> Iterator[Any]:
         with self._lock:
             llm = self._llm()
@@ -114,6 +116,8 @@ class VLLMGenerator:
             try:
                 while engine.has_unfinished_requests():
                     yield from engine.step()
+            except Exception as error:
+                raise GenerationError(f"the engine failed: {_one_line(error)}") from error
             finally:
                 engine.abort_request([name], internal=True)
 
@@ -126,8 +130,7 @@ class VLLMGenerator:
                 self._engine = self._vllm.LLM(model=self._model, **arguments)
             except Exception as error:  # of whatever kind: the engine is a program of its own
                 raise GenerationError(
-                    f"vLLM cannot start with the model {self._model!r}: "
-                    f"{' '.join(str(error).split())[:500]}"
+                    f"vLLM cannot start with the model {self._model!r}: {_one_line(error)}"
                 ) from error
         return self._engine
 
@@ -154,6 +157,10 @@ def _hide_llvmlite() -> None:
     functions = getattr(handle, "_fntab", None)
     if isinstance(functions, dict):
         functions["__dict__"] = {}
+
+
+def _one_line(error: Exception) -> str:
+    return one_line(str(error))[:500] or type(error).__name__
 
 
 def _read(output: Any) -> Generation:  # noqa: ANN401

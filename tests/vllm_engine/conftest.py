@@ -89,7 +89,7 @@ def server(llama: Path, engine_environment: None, tmp_path_factory) -> Iterator[
 def _await(process: subprocess.Popen, port: int, log: Path) -> None:
     import httpx
 
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 270
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).is_success:
