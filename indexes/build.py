@@ -28,6 +28,7 @@ from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.manifest import SegmentRecord, record_file
 from ragib.indexes.passage_writer import PassageWriter, check_document
 from ragib.indexes.passages import NAME, PassageReader
+from ragib.indexes.projection import fit_projection
 from ragib.indexes.store import BUILD
 from ragib.types import Document, Passage
 
@@ -131,8 +132,6 @@ def prepare_projection(
         return None
     if encoder.trained_projection or encoder.token_dim <= dim:
         return None
-    from ragib.indexes.projection import fit_projection
-
     reader = PassageReader(root / BUILD / NAME)
     passages = list(reader.rows(staged.sample).values())
     reader.close()

@@ -241,9 +241,7 @@ class Index:
         allow: Iterable[str] = (PUBLIC,),
     ) -> list[list[Hit]]:
         """Search as a retriever's configuration says; otherwise as `search_batch`."""
-        return search_batch(
-            self._open(), lambda: self.encoder, questions, config, where, tuple(allow)
-        )
+        return search_batch(self._open(), lambda: self.encoder, questions, config, where, allow)
 
     def passage(self, id: str) -> Passage:
         """Return the passage with this id, or raise `InputError` if there is none."""

@@ -112,9 +112,9 @@ class Snapshot:
         InputError
             The filter or the groups cannot be used.
         """
-        if isinstance(allow, str) or not all(isinstance(group, str) for group in allow):
+        groups = frozenset(() if isinstance(allow, str) else allow)
+        if isinstance(allow, str) or not all(isinstance(group, str) for group in groups):
             raise InputError(f"allow: expected a list of group names, got {allow!r}")
-        groups = frozenset(allow)
         if where is None and not self.manifest.restricted and PUBLIC in groups:
             return None
         if where is not None:

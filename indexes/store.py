@@ -197,7 +197,8 @@ def writing(root: Path) -> Iterator[None]:
             yield
             collect_garbage(root)
         finally:
-            os.ftruncate(descriptor, 0)
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
             os.close(descriptor)
 
 
@@ -228,8 +229,9 @@ def _lock(root: Path) -> int:
             if path.stat().st_ino == os.fstat(descriptor).st_ino:
                 break
         os.close(descriptor)
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    with suppress(OSError):  # on a full disk the lock holds all the same, without a name on it
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
     return descriptor
 
 
