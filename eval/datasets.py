@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ragib.corpus import read_corpus
+from ragib.corpus import BadRecords, read_corpus
 from ragib.errors import InputError
 from ragib.types import Document
 
@@ -29,9 +29,9 @@ class JudgedSet:
     queries: Mapping[str, str]
     qrels: Qrels
 
-    def documents(self) -> Iterator[Document]:
-        """Read the corpus anew."""
-        return read_corpus(self.corpus)
+    def documents(self, bad: BadRecords | None = None) -> Iterator[Document]:
+        """Read the corpus anew; records that cannot be read go into `bad`, or raise."""
+        return read_corpus(self.corpus, bad=bad)
 
 
 def read_beir(folder: str | Path, split: str) -> JudgedSet:

@@ -18,12 +18,14 @@ import click
 import numpy as np
 
 from ragib.config import IndexConfig, Kind, MultiVectorConfig, SparseConfig
+from ragib.corpus import BadRecords
 from ragib.encoders import Encoded, Encoder, load_encoder
 from ragib.eval.bench.common import markdown_table, report, write_section
 from ragib.eval.datasets import JudgedSet, read_beir
 from ragib.eval.measures import Run, document_scores, mean, retrieval
 from ragib.extras import require
 from ragib.indexes.index import Index
+from ragib.types import Document
 
 SETS = {"nfcorpus": "dev", "scifact": "train", "cranfield": "test", "vaswani": "test"}
 POOL_FACTORS = (1, 2, 3)
@@ -63,6 +65,10 @@ class Remembering:
 def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[str, Any]]:
     """Build every index over one set and measure each; one row a system."""
     remembering = Remembering(encoder)
+    bad = BadRecords()
+    documents = list(data.documents(bad))
+    if bad.count:
+        click.echo(f"{data.name}: {bad.count} records left out, as {bad.first[0]}", err=True)
     rows: list[dict[str, Any]] = []
     for factor in POOL_FACTORS:
         kinds: tuple[Kind, ...] = ("multivector",)
@@ -71,9 +77,7 @@ def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[st
             kinds = ("dense", "multivector", "sparse")
             systems = {"sparse": "sparse", "dense": "dense", **systems, "hybrid": "hybrid"}
         config = IndexConfig(kinds=kinds, multivector=MultiVectorConfig(pool_factor=factor))
-        index = Index.build(
-            data.documents(), folder / f"pool-{factor}", config, encoder=remembering
-        )
+        index = Index.build(documents, folder / f"pool-{factor}", config, encoder=remembering)
         bytes_of = index.info()["bytes"]
         for name, using in systems.items():
             run = _run(index, data, using)
@@ -83,18 +87,19 @@ def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[st
                 | _score(data, run)
                 | _times(index, list(data.queries.values()), using)
             )
-    rows.append({"set": data.name, "system": "bm25s used directly"} | _score(data, bm25s(data)))
+    rows.append(
+        {"set": data.name, "system": "bm25s used directly"} | _score(data, bm25s(data, documents))
+    )
     order = {row["system"]: place for place, row in enumerate(rows)}
     return sorted(rows, key=lambda row: (row["system"] == "hybrid", order[row["system"]]))
 
 
-def bm25s(data: JudgedSet, k: int = 1000) -> Run:
+def bm25s(data: JudgedSet, documents: Sequence[Document], k: int = 1000) -> Run:
     """Search with the bm25s library alone, over whole documents and the same terms."""
-    from ragib.indexes.tokenize import terms
+    from ragib.indexes.terms import terms
 
     library = require("bm25s", "comparing with bm25s")
     config = SparseConfig()
-    documents = list(data.documents())
     engine = library.BM25(k1=config.k1, b=config.b, method="lucene")
     engine.index(
         [terms(f"{d.title}\n{d.text}", config.language) for d in documents], show_progress=False
