@@ -14,7 +14,7 @@ saturates, the same codes are multiplied in single precision, which is slower an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor, device
 
 _PURPOSE = "multi-vector search"
-_TILE_PRODUCTS = 1 << 18
-"""Products a tile: 1 MiB of 32-bit integers, what a core's second cache holds."""
+_TILE_PRODUCTS = 1 << 19
+"""Products a tile: 2 MiB of 32-bit integers stay in the cache until they are reduced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +70,29 @@ def scan(
     """
     torch = require("torch", _PURPOSE)
     scores = np.full((len(queries), len(block.counts)), -np.inf, np.float32)
-    matrix, weights = _columns(queries, block.codes.device)
+    multiply, weights = _columns(queries, block.codes.device)
+    offsets = np.concatenate([[0], np.cumsum(block.counts)])
 
     def work(tiles: list[tuple[int, int]]) -> None:
         with torch.inference_mode():
             for first, last in tiles:
-                rows = np.arange(first, last)
-                if wanted is not None:
-                    rows = rows[wanted[first:last]]
-                if len(rows):
-                    best = _best(block, offsets, rows, matrix)
+                codes, counts = (
+                    block.codes[offsets[first] : offsets[last]],
+                    block.counts[first:last],
+                )
+                rows: slice | NDArray[np.int64] = slice(first, last)
+                if wanted is not None and not wanted[first:last].all():
+                    rows = first + np.flatnonzero(wanted[first:last])
+                    counts = block.counts[rows]
+                    lines = ranges(offsets[rows] - offsets[first], counts)
+                    codes = codes[torch.from_numpy(lines).to(codes.device)]
+                if len(counts):
+                    best = torch.cat(_best(multiply(codes), counts))
                     # Summed in double precision, so that equal passages tie in any tile.
                     sums = (best.double() @ weights).cpu().numpy()
                     scores[:, rows] = (sums * block.scales[rows, None]).T
 
-    offsets = np.concatenate([[0], np.cumsum(block.counts)])
-    tiles = list(_tiles(block.counts, offsets, _TILE_PRODUCTS // matrix.shape[1]))
+    tiles = list(_tiles(block.counts, offsets, _TILE_PRODUCTS // len(weights)))
     threads = torch.get_num_threads()
     if block.codes.is_cuda or threads == 1 or len(tiles) < 2 * threads:
         work(tiles)
@@ -95,21 +102,33 @@ def scan(
     return scores
 
 
-def _columns(queries: list[NDArray[np.float32]], on: device) -> tuple[Tensor, Tensor]:
-    """Lay all query vectors side by side, `(d, v)`, with weights `(v, q)` that sum by query."""
+def _columns(
+    queries: list[NDArray[np.float32]], on: device
+) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """Lay all `v` query vectors side by side.
+
+    Returns
+    -------
+    tuple
+        What multiplies codes, `(t, d)`, with all of them, `(t, v)`; and the weights, `(v, q)`,
+        that sum products by query.
+    """
     torch = require("torch", _PURPOSE)
-    counts = np.array([len(query) for query in queries])
     vectors = np.concatenate(queries)
     weights = np.zeros((len(vectors), len(queries)))
-    weights[np.arange(len(vectors)), np.repeat(np.arange(len(queries)), counts)] = 1
-    if on.type == "cpu":
-        codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
-        matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
-        # Single precision holds these integers exactly, so both ways give the same scores.
-        matrix = matrix if exact_int8(vectors.shape[1]) else matrix.float()
-        return matrix, torch.from_numpy(weights * scales[:, None])
-    matrix = torch.from_numpy(np.ascontiguousarray(vectors.T)).to(on, torch.float16)
-    return matrix, torch.from_numpy(weights).to(on)
+    owner = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
+    weights[np.arange(len(vectors)), owner] = 1
+    if on.type != "cpu":
+        matrix = torch.from_numpy(vectors).to(on, torch.float16).T.contiguous()
+        return lambda codes: codes.half() @ matrix, torch.from_numpy(weights).to(on)
+    codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
+    weights *= scales[:, None]
+    matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
+    if exact_int8(vectors.shape[1]):
+        return lambda codes: torch._int_mm(codes, matrix), torch.from_numpy(weights)
+    # Single precision holds these integers exactly, so both ways give the same scores.
+    matrix = matrix.float()
+    return lambda codes: codes.float() @ matrix, torch.from_numpy(weights)
 
 
 def _tiles(
@@ -123,32 +142,16 @@ def _tiles(
     return ((int(a), int(b)) for a, b in pairwise(cuts))
 
 
-def _best(
-    block: Block, offsets: NDArray[np.int64], rows: NDArray[np.int64], matrix: Tensor
-) -> Tensor:
-    """Take the largest product of each of `rows` with each query vector, `(rows, v)`."""
-    torch = require("torch", _PURPOSE)
-    counts = block.counts[rows]
-    first, last = offsets[rows[0]], offsets[rows[-1] + 1]
-    codes = block.codes[first:last]
-    if len(rows) != rows[-1] - rows[0] + 1:
-        chosen = torch.from_numpy(ranges(offsets[rows] - first, counts))
-        codes = codes[chosen.to(codes.device)]
-    if matrix.dtype == torch.int8:
-        products = torch._int_mm(codes, matrix)
-    else:
-        products = codes.to(matrix.dtype) @ matrix
-    best: Tensor = torch.empty(
-        (len(rows), matrix.shape[1]), dtype=products.dtype, device=products.device
-    )
+def _best(products: Tensor, counts: NDArray[np.int64]) -> list[Tensor]:
+    """Take the largest of the products, `(t, v)`, of each passage; equal counts go together."""
+    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
+    found = []
     done = 0
-    edges = [0, *(np.flatnonzero(np.diff(counts)) + 1), len(rows)]
     for a, b in pairwise(edges):
         width = int(counts[a])
-        part = products[done : done + (b - a) * width].view(b - a, width, -1)
-        torch.amax(part, 1, out=best[a:b])
+        found.append(products[done : done + (b - a) * width].view(b - a, width, -1).amax(1))
         done += (b - a) * width
-    return best
+    return found
 
 
 def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
