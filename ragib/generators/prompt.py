@@ -63,7 +63,7 @@ def boundary(texts: Iterable[str]) -> str:
     """
     question, *evidence = texts
     fenced = "\0".join([*evidence, question]).casefold()
-    seed = sha256("\0".join(evidence).encode("utf-8", "surrogatepass"))
+    seed = sha256("\0".join(evidence).encode("utf-8", "replace"))
     for attempt in count():
         mark = sha256(seed.digest() + attempt.to_bytes(4, "big")).hexdigest()[:16]
         if mark not in fenced:
@@ -72,8 +72,11 @@ def boundary(texts: Iterable[str]) -> str:
 
 
 def defuse(text: str, tokens: Iterable[str] = ()) -> str:
-    """Break up control tokens of chat formats, and those of one tokenizer, with a space."""
-    text = _CONTROL.sub(r"\g<0> ", text)
+    """Break up control tokens of chat formats, and those of one tokenizer, with a space.
+
+    Lone surrogates, which no tokenizer and no server takes, become question marks.
+    """
+    text = _CONTROL.sub(r"\g<0> ", text.encode("utf-8", "replace").decode("utf-8"))
     for token in tokens:
         if len(token) > 1:
             text = text.replace(token, f"{token[0]} {token[1:]}")

@@ -144,7 +144,7 @@ class VLLMGenerator:
         return self._vllm.SamplingParams(
             max_tokens=self._config.max_tokens,
             temperature=self._config.temperature,
-            seed=self._config.seed,
+            seed=self._config.seed if self._config.temperature > 0 else None,
             output_kind=kinds.DELTA if delta else kinds.FINAL_ONLY,
         )
 

@@ -80,6 +80,11 @@ def test_control_tokens_are_broken_up(attack):
         assert attack not in user(made)
 
 
+def test_what_is_no_unicode_can_still_be_sent():
+    text = user(request("Q\udcff?", "a \ud800 b", titles={"p0": "\udfff"}))
+    assert text.encode("utf-8").count(b"?") >= 4
+
+
 def test_ordinary_markup_and_code_are_left_alone():
     text = "if a<b and c>d: List[int] <div>x|y</div> argv[0] [INSTALL]"
     assert text in user(request("Q?", text))

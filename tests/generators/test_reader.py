@@ -1,9 +1,10 @@
 import asyncio
+import sys
 
 import pytest
 
 from ragib.config import GeneratorConfig
-from ragib.errors import ConfigError, OfflineError
+from ragib.errors import ConfigError, MissingExtraError, OfflineError
 from ragib.generators.base import Quote, Request
 from ragib.generators.reader import Reader
 from ragib.generators.registry import load_generator
@@ -54,12 +55,27 @@ def test_generators_load_by_name():
     assert openai.name == "openai"
 
 
+def test_what_is_not_installed_is_named_with_its_pip_line(monkeypatch, tmp_path):
+    for name, module in (("vllm", "vllm"), ("openai", "httpx"), ("transformers", "transformers")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(MissingExtraError, match=rf"{module}.*pip install 'ragib\["):
+            load_generator(GeneratorConfig(name=name, model=str(tmp_path)))
+
+
+def test_code_that_comes_with_a_model_is_never_run(tmp_path):
+    config = GeneratorConfig(
+        name="vllm", model=str(tmp_path), engine_args={"trust_remote_code": True}
+    )
+    with pytest.raises(ConfigError, match="trust_remote_code"):
+        load_generator(config)
+
+
 def test_an_unknown_name_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'transformers'"):
         load_generator(GeneratorConfig.model_construct(name="transformer"))
 
 
-@pytest.mark.parametrize("name", ["openai", "transformers"])
+@pytest.mark.parametrize("name", ["vllm", "openai", "transformers"])
 def test_a_language_model_must_be_named(name):
     with pytest.raises(ConfigError, match=r"generator\.model"):
         load_generator(GeneratorConfig(name=name))

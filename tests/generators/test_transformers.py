@@ -87,6 +87,24 @@ def test_sampling_repeats_with_its_seed(tiny_llama_dir):
     assert sample(1) != sample(2)
 
 
+def test_running_out_of_memory_is_counted_and_not_raised(generator, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of\n memory")
+
+    monkeypatch.setattr(generator, "_run", fail)
+    assert [one.error for one in generator.generate(REQUESTS)] == [
+        "the model failed: out of memory"
+    ] * 3
+    with pytest.raises(GenerationError, match="the model failed: out of memory"):
+        asyncio.run(collect(generator, REQUESTS[0]))
+
+
+def test_a_closed_generator_loads_again(generator):
+    before = generator.generate(REQUESTS[:1])
+    generator.close()
+    assert generator.generate(REQUESTS[:1]) == before
+
+
 def test_a_folder_without_a_model_is_a_clear_error(tmp_path):
     generator = load_generator(GeneratorConfig(name="transformers", model=str(tmp_path)))
     with pytest.raises(GenerationError, match="cannot be loaded"):
