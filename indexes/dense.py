@@ -1,19 +1,14 @@
 """One vector a passage: exact search, or a faiss structure with exact scores for what it finds.
 
-Storages: `flat` keeps the vectors alone; `sq8` adds one byte a dimension; `hnsw` adds a graph
-(Malkov & Yashunin 2018, 1603.09320; M = 32, efConstruction = 200); `rabitq` adds one bit a
-dimension (Gao & Long 2024, 2405.12497). The original vectors are always kept: they give exact
-scores to the candidates of a structure, so that scores of all segments and of other indexes
-compare, and they are what compaction merges.
-
-RaBitQ is `IndexRaBitQ`, not its FastScan form: at 100,000 x 384 FastScan took 0.74 ms a query
-against 1.24 ms, but takes no filter, and a filter applied afterwards loses results.
+The original vectors are always kept, whatever the storage: they give exact scores to the
+candidates of a structure, so that the scores of all segments compare, they answer where a filter
+leaves few rows, and they are what compaction merges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,19 +16,24 @@ from typing import Any
 import numpy as np
 
 from ragib.config import DenseConfig, Kind
-from ragib.errors import IndexCorruptError, InputError
+from ragib.errors import InputError
 from ragib.extras import require
 from ragib.indexes.base import Batch, Mask, Queries, TopK
-from ragib.indexes.exact import Vectors, cuda_holds, search_exact, search_torch, selector
+from ragib.indexes.exact import Vectors, cuda_holds, search_exact, search_torch
+from ragib.indexes.structure import (
+    HNSW_EF_CONSTRUCTION,
+    HNSW_M,
+    build_structure,
+    candidates,
+    read_structure,
+)
 from ragib.indexes.topk import empty, merge, rank, shift
 
 VECTORS = "vectors.npy"
 STRUCTURE = "structure.faiss"
 
 _CHUNK = 65_536
-_HNSW_M = 32
-_HNSW_EF_CONSTRUCTION = 200
-_HNSW_EF_SEARCH = 128
+_QUERIES_AT_ONCE = 256
 # Under a strict filter a graph walk finds little and a scan of what is allowed is cheap.
 _SCAN_ROWS = 10_000
 _SCAN_SHARE = 0.05
@@ -92,7 +92,7 @@ class DenseEngine:
                 row += len(chunk)
         merged.flush()
         if self.config.storage != "flat" and count:
-            _build(self.config.storage, merged, out / STRUCTURE)
+            build_structure(self.config.storage, merged, out / STRUCTURE)
 
     def open(self, segments: Sequence[Path], alive: Mask) -> DenseSearcher:
         """Map the segments into memory."""
@@ -108,7 +108,7 @@ class DenseEngine:
         """Return storage, metric and the parameters of the structure."""
         parameters: dict[str, Any] = {}
         if self.config.storage == "hnsw":
-            parameters = {"m": _HNSW_M, "ef_construction": _HNSW_EF_CONSTRUCTION}
+            parameters = {"m": HNSW_M, "ef_construction": HNSW_EF_CONSTRUCTION}
         return {"storage": self.config.storage, "metric": self.config.metric, **parameters}
 
     def queries(self, queries: Queries) -> Vectors:
@@ -138,16 +138,7 @@ class _Segment:
     @cached_property
     def structure(self) -> Any:  # noqa: ANN401
         path = self.folder / STRUCTURE
-        if not path.exists():
-            return None
-        faiss = require("faiss", "a dense index with a structure")
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-        if (index.ntotal, index.d) != self.vectors.shape:
-            raise IndexCorruptError(
-                f"{path}: holds {index.ntotal} x {index.d} vectors where {VECTORS} holds "
-                f"{self.vectors.shape[0]} x {self.vectors.shape[1]}; build the index anew"
-            )
-        return index
+        return read_structure(path, self.vectors) if path.exists() else None
 
     @cached_property
     def on_gpu(self) -> Any:  # noqa: ANN401
@@ -164,28 +155,31 @@ class DenseSearcher:
     engine: DenseEngine
     segments: Sequence[_Segment]
     alive: Mask
-    all_alive: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.all_alive = bool(self.alive.all())
 
     def search(self, queries: Queries, k: int, allowed: Mask | None) -> TopK:
         """Return the best `k` rows of each query; see `Searcher.search`."""
         vectors = self.engine.queries(queries)
         mask = self.alive if allowed is None else self.alive & allowed
-        unmasked = allowed is None and self.all_alive
-        found = [empty(len(vectors), k)]
+        found = empty(len(vectors), k)
+        for start in range(0, len(vectors), _QUERIES_AT_ONCE):
+            here = slice(start, start + _QUERIES_AT_ONCE)
+            best = self._search_some(vectors[here], k, mask)
+            found.rows[here], found.scores[here] = best.rows, best.scores
+        return found
+
+    def _search_some(self, queries: Vectors, k: int, mask: Mask) -> TopK:
+        found = [empty(len(queries), k)]
         for segment in self.segments:
             count, width = segment.vectors.shape
             part = mask[segment.start : segment.start + count]
             if not part.any():
                 continue
-            if vectors.shape[1] != width:
+            if queries.shape[1] != width:
                 raise InputError(
-                    f"the query vectors have {vectors.shape[1]} dimensions and the index has "
+                    f"the query vectors have {queries.shape[1]} dimensions and the index has "
                     f"{width}; search with the encoder it was built with"
                 )
-            result = self._search_segment(segment, vectors, k, None if unmasked else part)
+            result = self._search_segment(segment, queries, k, None if part.all() else part)
             found.append(shift(result, segment.start))
         return merge(found, k)
 
@@ -208,8 +202,7 @@ class DenseSearcher:
     ) -> TopK:
         config = self.engine.config
         wanted = min(count, k * config.refine if config.storage == "rabitq" else k)
-        parameters = _parameters(config.storage, wanted, mask)
-        _, rows = segment.structure.search(np.ascontiguousarray(queries), wanted, params=parameters)
+        rows = candidates(config.storage, segment.structure, queries, wanted, mask)
         scores = np.empty(rows.shape, np.float32)
         for i, query in enumerate(queries):
             scores[i] = segment.vectors[rows[i]] @ query
@@ -231,30 +224,3 @@ def _chunks(vectors: Vectors, keep: Mask | None) -> Iterator[Vectors]:
     for start in range(0, len(vectors), _CHUNK):
         chunk = vectors[start : start + _CHUNK]
         yield chunk if keep is None else chunk[keep[start : start + _CHUNK]]
-
-
-def _build(storage: str, vectors: Vectors, path: Path) -> None:
-    faiss = require("faiss", f"dense storage {storage!r}")
-    width, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
-    index: Any
-    if storage == "sq8":
-        index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit, metric)
-    elif storage == "hnsw":
-        index = faiss.IndexHNSWFlat(width, _HNSW_M, metric)
-        index.hnsw.efConstruction = _HNSW_EF_CONSTRUCTION
-    else:
-        index = faiss.IndexRaBitQ(width, metric)
-    index.train(vectors)
-    for chunk in _chunks(vectors, None):
-        index.add(chunk)
-    faiss.write_index(index, str(path))
-
-
-def _parameters(storage: str, wanted: int, mask: Mask | None) -> Any:  # noqa: ANN401
-    faiss = require("faiss", f"dense storage {storage!r}")
-    sel = selector(mask)
-    if storage == "hnsw":
-        return faiss.SearchParametersHNSW(sel=sel, efSearch=max(_HNSW_EF_SEARCH, 2 * wanted))
-    if storage == "rabitq":
-        return faiss.RaBitQSearchParameters(sel=sel, qb=8)
-    return faiss.SearchParameters(sel=sel)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ragib.config import DenseConfig
 from ragib.encoders import Encoded
 from ragib.errors import IndexCorruptError, InputError
-from ragib.indexes import dense, exact
+from ragib.indexes import dense, exact, structure
 from ragib.indexes.base import Batch, Mask, Queries, TopK
 from ragib.indexes.dense import DenseEngine
 from ragib.types import Passage
@@ -162,7 +162,7 @@ def test_a_graph_walk_that_comes_back_short_is_completed(
     # The allowed rows all lie opposite to the query, where a short walk never gets to.
     monkeypatch.setattr(dense, "_SCAN_ROWS", 0)
     monkeypatch.setattr(dense, "_SCAN_SHARE", 0.0)
-    monkeypatch.setattr(dense, "_HNSW_EF_SEARCH", 1)
+    monkeypatch.setattr(structure, "_HNSW_EF_SEARCH", 1)
     engine = DenseEngine(DenseConfig(storage="hnsw"))
     rows = vectors(3000, 8)
     query = vectors(1, 8, seed=1)
@@ -187,6 +187,18 @@ def test_segments_are_numbered_through(folder: Folder, storage: str) -> None:
     found = searcher.search(asking(queries), 10, None)
     expected = oracle(unit(rows), unit(queries), 10, alive)
     assert found.rows.tolist() == expected
+
+
+def test_many_queries_are_searched_in_turns(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense, "_QUERIES_AT_ONCE", 4)
+    engine = DenseEngine(DenseConfig())
+    rows, queries = vectors(50), vectors(11, seed=1)
+    searcher = engine.open([write(engine, rows, folder())], np.ones(50, bool))
+    found = searcher.search(asking(queries), 3, None)
+    assert found.rows.tolist() == oracle(unit(rows), unit(queries), 3, np.ones(50, bool))
+    assert searcher.search(asking(queries[:0]), 3, None).rows.shape == (0, 3)
 
 
 def test_nothing_indexed_gives_nothing(folder: Folder) -> None:
