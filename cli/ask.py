@@ -8,6 +8,7 @@ from typing import get_args
 import click
 
 from ragib.cli.common import (
+    check_question,
     config_options,
     echo_json,
     example,
@@ -53,6 +54,7 @@ def ask(
     Shows the answer, where it stands (document and characters), the evidence that was kept, words
     before and after compression, and the time of each stage.
     """
+    check_question(question)
     if generator:
         overrides = (*overrides, f"generator.name={generator}")
     config = load_config(config_file, overrides)
@@ -61,14 +63,14 @@ def ask(
     from ragib.indexes.index import Index
     from ragib.pipeline import RAG
 
-    if notice := default_notice(config.compressor):
-        note(notice)
     with Index.open(directory, verify=verify) as index:
         rag = RAG.from_config(config, index=index)
         try:
             answer = rag.ask(question, where=condition, allow=(PUBLIC, *allow))
         finally:
             rag.close()
+    if notice := default_notice(config.compressor):
+        note(notice)
     if as_json:
         echo_json(answer)
     else:

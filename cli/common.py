@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ragib.errors import InputError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -108,6 +110,12 @@ def output() -> Console:
 def note(message: str) -> None:
     """Tell the user something that is not a result, on stderr."""
     click.echo(f"ragib: {message}", err=True)
+
+
+def check_question(question: str) -> None:
+    """Refuse an empty question before anything is loaded for it."""
+    if not question.strip():
+        raise InputError("the question is empty; a question needs at least one word")
 
 
 def printable(text: str) -> str:

@@ -42,7 +42,9 @@ def show_info(facts: Mapping[str, Any]) -> None:
     rows = _flat({key: value for key, value in facts.items() if key != "config"})
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
-        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        shown = "none" if value is None else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            shown = f"{value:,}"
         out.print(f"{name:<{width}}  {printable(str(shown))}")
 
 

@@ -31,7 +31,7 @@ VERBS = {
 }
 """Verb -> its line in `ragib --help`. Verb `x` is the command object `x` of `ragib.cli.x`."""
 
-RESUMABLE = frozenset({"index", "add", "compress"})
+RESUMABLE = frozenset({"index", "add", "compress", "demo"})
 """Verbs that keep finished work when they are interrupted."""
 
 

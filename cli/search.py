@@ -11,6 +11,7 @@ import click
 
 from ragib.cli.common import (
     PATH,
+    check_question,
     echo_json,
     example,
     filter_options,
@@ -70,8 +71,8 @@ def search(
     batch = queries is not None and run is not None
     if batch == (question is not None) or (queries is None) != (run is None):
         raise click.UsageError("give a QUESTION, or both --queries and --run")
-    if question is not None and not question.strip():
-        raise InputError("the question is empty; a question needs at least one word")
+    if question is not None:
+        check_question(question)
     config = RetrieverConfig(using=using, k=k)
     filters: dict[str, Any] = {"where": parse_where(where), "allow": (PUBLIC, *allow)}
     texts = _read_queries(queries) if queries else {}
