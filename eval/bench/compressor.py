@@ -1,0 +1,163 @@
+"""Answer retention: how often what a compressor keeps still holds the answer.
+
+Every compressor scores each sentence once; from the scores the evidence is selected at each share
+of words. `python -m ragib.eval.bench.compressor --data DIR`, where DIR holds the sets below.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ragib.compressor.registry import BASELINES, has_weights, load_compressor
+from ragib.compressor.selection import ScoredSentence, Sentence, select
+from ragib.compressor.training.records import Record, read_records
+from ragib.config import CompressorConfig
+from ragib.errors import InputError
+from ragib.eval.bench.common import markdown_table, report
+from ragib.text import Span, batched
+from ragib.types import Compressed, Dropped, Evidence, Passage, Question
+
+SETS = ("dev", "triviaqa_noisy_dev", "multihop_dev")
+SHARES = (0.05, 0.10, 0.15, 0.20, 0.30)
+_AT_ONCE = 64
+
+
+def question_of(record: Record) -> Question:
+    """Leave the labels out of a record, and passages that stand in it twice."""
+    passages = {p.id: Passage(p.id, p.id, p.text, p.title) for p in record.passages}
+    return Question(record.id, record.question, tuple(passages.values()))
+
+
+def retained(record: Record, kept: Compressed) -> bool:
+    """Say whether the evidence holds what answers the question.
+
+    Of one-hop questions: some occurrence of an answer, whole. Where people labelled the evidence,
+    or several passages are needed: more than half of every supporting sentence; where only the
+    supporting passages are known, something of each.
+    """
+    spans: dict[str, list[Span]] = {}
+    for evidence in kept.evidence:
+        spans.setdefault(evidence.passage_id, []).append((evidence.start, evidence.end))
+    if record.evidence_kind == "answer-sentence":
+        return any(
+            _covered(p.text, answer, spans.get(p.id, ())) == 1.0
+            for p in record.passages
+            for answer in p.answers
+        )
+    least = 0.0 if record.evidence_kind == "paragraph" else 0.5
+    return all(
+        _covered(p.text, wanted, spans.get(p.id, ())) > least
+        for p in record.passages
+        for wanted in p.evidence
+    )
+
+
+def judged(record: Record) -> bool:
+    """Say whether the context holds what answers the question."""
+    key = "answers" if record.evidence_kind == "answer-sentence" else "evidence"
+    return any(getattr(passage, key) for passage in record.passages)
+
+
+def at_shares(
+    name: str, records: Sequence[Record], shares: Sequence[float]
+) -> tuple[dict[float, list[Compressed]], float]:
+    """Compress records at several shares; returns milliseconds a passage as well."""
+    questions = [question_of(record) for record in records]
+    results: dict[float, list[Compressed]] = {share: [] for share in shares}
+    if name == "truncate":
+        for share in shares:
+            results[share] = load_compressor(CompressorConfig(name=name, keep=share)).compress(
+                questions
+            )
+        return results, 0.0
+    compressor = load_compressor(CompressorConfig(name=name, keep=1.0))
+    seconds = 0.0
+    for batch in batched(questions, _AT_ONCE):
+        begun = time.perf_counter()
+        scored = compressor.compress(batch)
+        seconds += time.perf_counter() - begun
+        for question, whole in zip(batch, scored, strict=True):
+            pieces = _pieces(question, whole)
+            for share in shares:
+                results[share].append(select(question, pieces, keep=share))
+        click.echo(f"{name}: {len(results[shares[0]])} of {len(questions)}", err=True)
+    return results, 1000 * seconds / max(1, sum(len(q.passages) for q in questions))
+
+
+def measure(name: str, set_name: str, records: Sequence[Record]) -> dict[str, Any]:
+    """Measure one compressor on one set."""
+    results, milliseconds = at_shares(name, records, SHARES)
+    row: dict[str, Any] = {"set": set_name, "compressor": name, "questions": len(records)}
+    for share, kept in results.items():
+        hits = [retained(r, k) for r, k in zip(records, kept, strict=True)]
+        row[f"{share:.0%}"] = sum(hits) / len(hits)
+        words = sum(k.words_kept for k in kept) / max(1, sum(k.words_in for k in kept))
+        row[f"kept {share:.0%}"] = words
+    row["ms a passage"] = milliseconds
+    return row
+
+
+def load_set(folder: Path, name: str, limit: int | None) -> list[Record]:
+    """Read the judged questions of a set, `limit` of them drawn with a fixed seed."""
+    records = [r for r in read_records(folder / f"{name}.jsonl.gz") if judged(r)]
+    if limit is not None and limit < len(records):
+        records = random.Random(0).sample(records, limit)  # noqa: S311
+    if not records:
+        raise InputError(f"{folder / name}: no question whose context holds the answer")
+    return records
+
+
+def _pieces(question: Question, whole: Compressed) -> list[ScoredSentence]:
+    place = {passage.id: number for number, passage in enumerate(question.passages)}
+    spans: list[Evidence | Dropped] = [*whole.evidence, *whole.dropped]
+    return [ScoredSentence(Sentence(place[s.passage_id], s.start, s.end), s.score) for s in spans]
+
+
+def _covered(text: str, wanted: Span, kept: Sequence[Span]) -> float:
+    """Return the share of a span's characters, white space apart, that is kept."""
+    places = [i for i in range(*wanted) if not text[i].isspace()]
+    inside = sum(any(start <= i < end for start, end in kept) for i in places)
+    return inside / len(places) if places else 0.0
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{row['set']}: {row['compressor']}",
+        *(f"{100 * row[f'{share:.0%}']:.1f}" for share in SHARES),
+        f"{row['ms a passage']:.1f}",
+    ]
+
+
+@click.command()
+@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
+@click.option("--compressor", "names", multiple=True, help="name or folder of weights; default all")
+@click.option("--set", "sets", multiple=True, type=click.Choice(SETS), help="default: all")
+@click.option("--limit", type=click.IntRange(min=1), help="questions a set")
+@click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
+def main(
+    data: Path, names: tuple[str, ...], sets: tuple[str, ...], limit: int | None, page: Path | None
+) -> None:
+    """Measure answer retention on the sets in the folder DATA."""
+    baselines = [name for name in BASELINES if name != "none"]
+    names = names or (*baselines, *(["ib"] if has_weights() else []))
+    rows = []
+    for set_name in sets or SETS:
+        records = load_set(data, set_name, limit)
+        rows += [measure(name, set_name, records) for name in names]
+    header = ["set: compressor", *(f"{share:.0%} kept" for share in SHARES), "ms a passage"]
+    table = markdown_table(header, map(_cells, rows))
+    text = (
+        "Share of questions (%) whose kept evidence still holds the answer, "
+        f"all supporting sentences in multihop_dev.\n\n{table}"
+    )
+    report("compressor", text, {"rows": rows}, page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Training the evidence model: data, silver labels, warm start, bottleneck, calibration."""

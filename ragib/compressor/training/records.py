@@ -1,0 +1,101 @@
+"""Questions with passages and where the evidence stands, as they are read from a file."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ragib.errors import CorpusError
+from ragib.text import Span
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPassage:
+    """A passage with the spans of the answers and of the evidence in it (none: a distractor)."""
+
+    id: str
+    title: str
+    text: str
+    gold: bool
+    answers: tuple[Span, ...]
+    evidence: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A question with labelled passages."""
+
+    id: str
+    source: str
+    question: str
+    answers: tuple[str, ...]
+    answerable: bool
+    evidence_kind: str
+    passages: tuple[LabelledPassage, ...]
+
+
+def read_records(path: Path, sources: Iterable[str] = ()) -> Iterator[Record]:
+    """Read records from JSON lines, gzip'd or not; `sources` (if any) says which to take.
+
+    Raises
+    ------
+    CorpusError
+        The file cannot be read or a line is no record; the message names file and line.
+    """
+    wanted = set(sources)
+    number = 0
+    try:
+        opened = gzip.open if _zipped(path) else open
+        with opened(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    record = _record(json.loads(line))
+                    if not wanted or record.source in wanted:
+                        yield record
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, EOFError) as error:
+        kind = "lacks the key " if isinstance(error, KeyError) else "not a record: "
+        raise CorpusError(f"{path}:{number}: {kind}{error}") from None
+
+
+def _zipped(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    return Record(
+        id=str(values["id"]),
+        source=str(values.get("source", "")),
+        question=str(values["question"]),
+        answers=tuple(map(str, values["answers"])),
+        answerable=bool(values.get("answerable", True)),
+        evidence_kind=str(values.get("evidence_kind", "answer-sentence")),
+        passages=tuple(_passage(p) for p in values["passages"]),
+    )
+
+
+def _passage(values: Mapping[str, Any]) -> LabelledPassage:
+    text = str(values["text"])
+    return LabelledPassage(
+        id=str(values["id"]),
+        title=str(values.get("title") or ""),
+        text=text,
+        gold=bool(values["gold"]),
+        answers=_spans(values.get("answer_spans", ()), text),
+        evidence=_spans(values.get("evidence", ()), text),
+    )
+
+
+def _spans(values: Iterable[Any], text: str) -> tuple[Span, ...]:
+    spans = tuple((int(start), int(end)) for start, end in values)
+    for start, end in spans:
+        if not 0 <= start < end <= len(text):
+            raise ValueError(f"span [{start}, {end}) is not inside its text of {len(text)}")
+    return spans
