@@ -7,8 +7,11 @@ Vectors are eight-bit codes whose passage shares a scale, so products and their 
 integers and one multiplication a passage is left. Passages lie in the order of their vector
 counts: equal counts make a tile a plain `(passages, vectors, queries)` block. Tiles fit the
 cache, and every worker keeps to one thread: on busy cores, threads inside a small product spend
-their time waiting for each other. Where the processor's eight-bit product is missing or
-saturates, the same codes are multiplied in single precision, which is slower and as exact.
+their time waiting for each other.
+
+The work is done by the compiled loop of `ragib.indexes.vnni` where the processor has what it
+needs; else by torch's eight-bit product; where that is missing or saturates, the same codes are
+multiplied in single precision. The three give the same scores to the last bit.
 """
 
 from __future__ import annotations
@@ -26,10 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.extras import require
+from ragib.indexes import vnni
 from ragib.indexes.quantize import quantize
 
 if TYPE_CHECKING:
-    from torch import Tensor, device
+    from torch import Tensor
 
 _PURPOSE = "multi-vector search"
 _TILE_PRODUCTS = 1 << 19
@@ -70,26 +74,18 @@ def scan(
     """
     torch = require("torch", _PURPOSE)
     scores = np.full((len(queries), len(block.counts)), -np.inf, np.float32)
-    multiply, weights = _columns(queries, block.codes.device)
     offsets = np.concatenate([[0], np.cumsum(block.counts)])
+    best, weights = _reducer(block, offsets, queries)
 
     def work(tiles: list[tuple[int, int]]) -> None:
         with torch.inference_mode():
             for first, last in tiles:
-                codes, counts = (
-                    block.codes[offsets[first] : offsets[last]],
-                    block.counts[first:last],
-                )
-                rows: slice | NDArray[np.int64] = slice(first, last)
-                if wanted is not None and not wanted[first:last].all():
-                    rows = first + np.flatnonzero(wanted[first:last])
-                    counts = block.counts[rows]
-                    lines = ranges(offsets[rows] - offsets[first], counts)
-                    codes = codes[torch.from_numpy(lines).to(codes.device)]
-                if len(counts):
-                    best = torch.cat(_best(multiply(codes), counts))
+                rows = np.arange(first, last)
+                if wanted is not None:
+                    rows = rows[wanted[first:last]]
+                if len(rows):
                     # Summed in double precision, so that equal passages tie in any tile.
-                    sums = (best.double() @ weights).cpu().numpy()
+                    sums = (best(rows).double() @ weights).cpu().numpy()
                     scores[:, rows] = (sums * block.scales[rows, None]).T
 
     tiles = list(_tiles(block.counts, offsets, _TILE_PRODUCTS // len(weights)))
@@ -102,33 +98,58 @@ def scan(
     return scores
 
 
-def _columns(
-    queries: list[NDArray[np.float32]], on: device
-) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+def _reducer(
+    block: Block, offsets: NDArray[np.int64], queries: list[NDArray[np.float32]]
+) -> tuple[Callable[[NDArray[np.int64]], Tensor], Tensor]:
     """Lay all `v` query vectors side by side.
 
     Returns
     -------
     tuple
-        What multiplies codes, `(t, d)`, with all of them, `(t, v)`; and the weights, `(v, q)`,
-        that sum products by query.
+        What takes the largest product of passages `(n,)` with each of them, `(n, v)`; and the
+        weights, `(v, q)` float64, that sum these by query.
     """
     torch = require("torch", _PURPOSE)
     vectors = np.concatenate(queries)
     weights = np.zeros((len(vectors), len(queries)))
     owner = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
     weights[np.arange(len(vectors)), owner] = 1
-    if on.type != "cpu":
-        matrix = torch.from_numpy(vectors).to(on, torch.float16).T.contiguous()
-        return lambda codes: codes.half() @ matrix, torch.from_numpy(weights).to(on)
+    if block.codes.is_cuda:
+        halves = torch.from_numpy(vectors).to(block.codes.device, torch.float16).T
+        return (
+            lambda rows: _largest(_gather(block, offsets, rows).half() @ halves, block.counts[rows])
+        ), torch.from_numpy(weights).to(block.codes.device)
+    dim = vectors.shape[1]
     codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
-    weights *= scales[:, None]
+    sums = torch.from_numpy(weights * scales[:, None])
+    if vnni.available(dim):
+        address = block.codes.data_ptr()
+        return (
+            lambda rows: torch.from_numpy(
+                vnni.best_products(address, offsets[rows], block.counts[rows], codes)
+            )
+        ), sums
     matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
-    if exact_int8(vectors.shape[1]):
-        return lambda codes: torch._int_mm(codes, matrix), torch.from_numpy(weights)
-    # Single precision holds these integers exactly, so both ways give the same scores.
-    matrix = matrix.float()
-    return lambda codes: codes.float() @ matrix, torch.from_numpy(weights)
+    if exact_int8(dim):
+        return (
+            lambda rows: _largest(
+                torch._int_mm(_gather(block, offsets, rows), matrix), block.counts[rows]
+            )
+        ), sums
+    # Single precision holds these integers exactly, so every way gives the same scores.
+    singles = matrix.float()
+    return (
+        lambda rows: _largest(_gather(block, offsets, rows).float() @ singles, block.counts[rows])
+    ), sums
+
+
+def _gather(block: Block, offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
+    """Fetch the codes of passages, without copying those that lie side by side."""
+    if len(rows) == rows[-1] - rows[0] + 1:
+        return block.codes[offsets[rows[0]] : offsets[rows[-1] + 1]]
+    torch = require("torch", _PURPOSE)
+    lines = torch.from_numpy(ranges(offsets[rows], block.counts[rows]))
+    return block.codes[lines.to(block.codes.device)]
 
 
 def _tiles(
@@ -142,7 +163,7 @@ def _tiles(
     return ((int(a), int(b)) for a, b in pairwise(cuts))
 
 
-def _best(products: Tensor, counts: NDArray[np.int64]) -> list[Tensor]:
+def _largest(products: Tensor, counts: NDArray[np.int64]) -> Tensor:
     """Take the largest of the products, `(t, v)`, of each passage; equal counts go together."""
     edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
     found = []
@@ -151,7 +172,8 @@ def _best(products: Tensor, counts: NDArray[np.int64]) -> list[Tensor]:
         width = int(counts[a])
         found.append(products[done : done + (b - a) * width].view(b - a, width, -1).amax(1))
         done += (b - a) * width
-    return found
+    largest: Tensor = require("torch", _PURPOSE).cat(found)
+    return largest
 
 
 def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

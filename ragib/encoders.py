@@ -88,7 +88,9 @@ class TransformerEncoder:
     """A sentence-transformers model: `SentenceTransformer`, or `MultiVectorEncoder` if `late`.
 
     A late-interaction model decides itself which of its tokens count. Of any other model the
-    states of all but the special tokens are taken.
+    states of all tokens of a query are taken, and of a passage those of all but the special
+    tokens: on Cranfield this gave the best MaxSim nDCG@10 of the nine combinations of keeping
+    all, none, or only the first.
     """
 
     def __init__(
@@ -165,7 +167,7 @@ class TransformerEncoder:
                 vectors.append(_unit(output["sentence_embedding"]))
             if tokens:
                 keep = output["attention_mask"].bool().cpu()
-                if not self.trained_projection:
+                if task == "document" and not self.trained_projection:
                     keep &= ~special
                 entries += _split(output["token_embeddings"], offsets, keep, skips)
         back = np.argsort(order)

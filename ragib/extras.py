@@ -20,6 +20,7 @@ EXTRA_OF = {
     "httpx": "openai",
     "ir_measures": "eval",
     "late_interaction_kernels": "gpu",
+    "llvmlite": "embedded",
     "numba": "embedded",
     "peft": "train",
     "pyarrow": "parquet",

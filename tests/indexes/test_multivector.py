@@ -59,7 +59,7 @@ def opened(engine: MultiVectorEngine, *segments: Path, rows: int) -> MultiVector
     return engine.open(segments, np.ones(rows, np.bool_))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     sizes=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=8), min_size=1, max_size=3),
     factor=st.sampled_from([1.0, 1.5, 2.0]),

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragib.indexes import maxsim
+from ragib.indexes import maxsim, vnni
 from ragib.indexes.maxsim import Block, ranges, scan
 from ragib.indexes.quantize import quantize, residual, restore
 from tests.oracle.maxsim import maxsim as slow
@@ -33,17 +33,17 @@ def restored(block: Block) -> list[np.ndarray]:
 lengths = st.lists(st.integers(0, 9), min_size=1, max_size=40).map(sorted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     lengths=lengths,
     widths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
     dim=st.sampled_from([1, 3, 8, 32, 128]),
     tile=st.sampled_from([1, 16, 1 << 18]),
-    eight_bit=st.booleans(),
+    way=st.sampled_from(["compiled", "int8", "single"]),
     seed=st.integers(0, 999),
 )
 def test_scan_agrees_with_the_definition(
-    lengths: list[int], widths: list[int], dim: int, tile: int, eight_bit: bool, seed: int
+    lengths: list[int], widths: list[int], dim: int, tile: int, way: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     passages = [units(rng, n, dim) for n in lengths]
@@ -52,7 +52,9 @@ def test_scan_agrees_with_the_definition(
     wanted = rng.random(len(lengths)) < 0.6
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(maxsim, "_TILE_PRODUCTS", tile)
-        if not eight_bit:
+        if way != "compiled":
+            patch.setattr(vnni, "available", lambda dim: False)
+        if way == "single":
             patch.setattr(maxsim, "exact_int8", lambda dim: False)
         everything = scan(block, queries, None)
         masked = scan(block, queries, wanted)
@@ -144,3 +146,32 @@ def test_saturating_products_are_found_out(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert not maxsim.exact_int8(128)
     maxsim.exact_int8.cache_clear()
+
+
+@pytest.mark.skipif(not vnni.available(4), reason="this processor has no AVX-512 VNNI")
+@settings(max_examples=30, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 20), min_size=0, max_size=12),
+    width=st.integers(1, 70),
+    dim=st.sampled_from([4, 8, 128, 384]),
+    seed=st.integers(0, 999),
+)
+def test_the_compiled_loop_multiplies_exactly(
+    counts: list[int], width: int, dim: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = np.array(counts, np.int64)
+    codes = rng.integers(-127, 128, (int(sizes.sum()), dim)).astype(np.int8)
+    queries = rng.integers(-127, 128, (width, dim)).astype(np.int8)
+    codes[::3] = 127
+    queries[::2] = -127
+    starts = np.cumsum(sizes) - sizes
+    found = vnni.best_products(codes.ctypes.data, starts, sizes, queries)
+    products = codes.astype(np.int32) @ queries.T.astype(np.int32)
+    expected = [products[a : a + n].max(axis=0) for a, n in zip(starts, sizes, strict=True)]
+    np.testing.assert_array_equal(found, np.reshape(expected, (len(sizes), width)))
+
+
+def test_other_dimensions_are_left_to_torch() -> None:
+    assert not vnni.available(6)
+    assert not vnni.available(0)
