@@ -79,7 +79,7 @@ class OpenAIGenerator:
         parser = MarkerParser()
         usage: dict[str, int] = {}
         finished = False
-        async with self._client() as client, self._gate():
+        async with self._client() as client:
             response = await self._open(client, request)
             async with aclosing(response):
                 async for chunk in self._chunks(response):
@@ -109,7 +109,9 @@ class OpenAIGenerator:
 
     async def _open(self, client: httpx.AsyncClient, request: Request) -> httpx.Response:
         try:
-            return await self._send(client, self._body(request, stream=True), stream=True)
+            # A reader may take its time over a stream, so only the opening counts as busy.
+            async with self._gate():
+                return await self._send(client, self._body(request, stream=True), stream=True)
         except GenerationError as error:
             raise GenerationError(self._clean(f"{self._url}: {error}")) from None
 

@@ -47,16 +47,13 @@ class TransformersGenerator:
         """Answer in batches of prompts of like length; those that do not fit get an `error`."""
         if not requests:
             return []
-        with self._lock:
-            tokenizer, model = self._load()
-            prompts = [self._prompt(tokenizer, model, request) for request in requests]
-            lengths = {n: len(p) for n, p in enumerate(prompts) if not isinstance(p, str)}
-            answers: dict[int, Generation] = {}
-            for batch in batched(
-                sorted(lengths, key=lengths.__getitem__), self._config.concurrency
-            ):
-                found = self._answer(tokenizer, model, [prompts[n] for n in batch])
-                answers.update(zip(batch, found, strict=True))
+        tokenizer, model = self._load()
+        prompts = [self._prompt(tokenizer, model, request) for request in requests]
+        lengths = {n: len(p) for n, p in enumerate(prompts) if not isinstance(p, str)}
+        answers: dict[int, Generation] = {}
+        for batch in batched(sorted(lengths, key=lengths.__getitem__), self._config.concurrency):
+            found = self._answer(tokenizer, model, [prompts[n] for n in batch])
+            answers.update(zip(batch, found, strict=True))
         return [
             Generation("", error=prompt) if isinstance(prompt, str) else answers[n]
             for n, prompt in enumerate(prompts)
@@ -84,24 +81,27 @@ class TransformersGenerator:
             self._loaded = None
 
     def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None:
-            auto, local = self._transformers, offline()
-            gpu = self._torch.cuda.is_available()
-            try:
-                tokenizer = auto.AutoTokenizer.from_pretrained(self._name, local_files_only=local)
-                model = auto.AutoModelForCausalLM.from_pretrained(
-                    self._name,
-                    local_files_only=local,
-                    use_safetensors=True,
-                    dtype=self._torch.bfloat16 if gpu else self._torch.float32,
-                )
-            except (OSError, ValueError) as error:
-                raise GenerationError(
-                    f"generator.model: {self._name!r} cannot be loaded: "
-                    f"{one_line(str(error))[:500]}"
-                ) from error
-            self._loaded = tokenizer, model.to("cuda" if gpu else "cpu").eval()
-        return self._loaded
+        with self._lock:
+            if self._loaded is None:
+                gpu = self._torch.cuda.is_available()
+                dtype = self._torch.bfloat16 if gpu else self._torch.float32
+                source = {
+                    "pretrained_model_name_or_path": self._name,
+                    "local_files_only": offline(),
+                }
+                auto = self._transformers
+                try:
+                    tokenizer = auto.AutoTokenizer.from_pretrained(**source)
+                    model = auto.AutoModelForCausalLM.from_pretrained(
+                        **source, use_safetensors=True, dtype=dtype
+                    )
+                except (OSError, ValueError) as error:
+                    raise GenerationError(
+                        f"generator.model: {self._name!r} cannot be loaded: "
+                        f"{one_line(str(error))[:500]}"
+                    ) from error
+                self._loaded = tokenizer, model.to("cuda" if gpu else "cpu").eval()
+            return self._loaded
 
     def _prompt(self, tokenizer: Any, model: Any, request: Request) -> list[int] | str:  # noqa: ANN401
         prompt = tokens(tokenizer, chat(request))
@@ -142,7 +142,7 @@ class TransformersGenerator:
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
         sampling = {"temperature": config.temperature} if config.temperature > 0 else {}
-        with torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampling)):
+        with self._lock, torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampling)):
             if sampling:
                 torch.manual_seed(config.seed)
             return model.generate(
@@ -156,45 +156,44 @@ class TransformersGenerator:
             )
 
     def _pieces(self, request: Request, usage: dict[str, int]) -> Iterator[str]:
-        with self._lock:
-            tokenizer, model = self._load()
-            prompt = self._prompt(tokenizer, model, request)
-            if isinstance(prompt, str):
-                raise GenerationError(prompt)
-            streamer = self._transformers.TextIteratorStreamer(
-                tokenizer, skip_prompt=True, skip_special_tokens=True
-            )
-            left = threading.Event()
-            outcome: list[Any] = []
+        tokenizer, model = self._load()
+        prompt = self._prompt(tokenizer, model, request)
+        if isinstance(prompt, str):
+            raise GenerationError(prompt)
+        streamer = self._transformers.TextIteratorStreamer(
+            tokenizer, skip_prompt=True, skip_special_tokens=True
+        )
+        left = threading.Event()
+        outcome: list[Any] = []
 
-            def work() -> None:
-                try:
-                    outcome.append(
-                        self._run(
-                            tokenizer,
-                            model,
-                            [prompt],
-                            streamer=streamer,
-                            stopping_criteria=[lambda *_, **__: left.is_set()],
-                        )
-                    )
-                except Exception as error:  # handed to the reading thread below
-                    outcome.append(error)
-                    streamer.on_finalized_text("", stream_end=True)
-
-            thread = threading.Thread(target=work, daemon=True)
-            thread.start()
+        def work() -> None:
             try:
-                yield from streamer
-            finally:
-                left.set()
-                thread.join()
-            if isinstance(outcome[0], Exception):
-                raise GenerationError(
-                    f"the model failed: {one_line(str(outcome[0]))[:500]}"
-                ) from outcome[0]
-            usage["prompt_tokens"] = len(prompt)
-            usage["completion_tokens"] = outcome[0].shape[1] - len(prompt)
+                outcome.append(
+                    self._run(
+                        tokenizer,
+                        model,
+                        [prompt],
+                        streamer=streamer,
+                        stopping_criteria=[lambda *_, **__: left.is_set()],
+                    )
+                )
+            except Exception as error:  # handed to the reading thread below
+                outcome.append(error)
+                streamer.on_finalized_text("", stream_end=True)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        try:
+            yield from streamer
+        finally:
+            left.set()
+            thread.join()
+        if isinstance(outcome[0], Exception):
+            raise GenerationError(
+                f"the model failed: {one_line(str(outcome[0]))[:500]}"
+            ) from outcome[0]
+        usage["prompt_tokens"] = len(prompt)
+        usage["completion_tokens"] = outcome[0].shape[1] - len(prompt)
 
 
 def _pad_id(tokenizer: Any) -> int:  # noqa: ANN401

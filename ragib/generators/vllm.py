@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
@@ -28,8 +30,8 @@ from ragib.text import one_line
 class VLLMGenerator:
     """Answers with `vllm.LLM`, started at the first request and shared by all.
 
-    `engine_args` of the configuration go to `vllm.LLM` as they are. The engine serves one caller
-    at a time and shines on batches: prefer `generate` to many `agenerate`.
+    `engine_args` of the configuration go to `vllm.LLM` as they are. Requests that come at the
+    same time, from whichever threads, are batched by the engine as they go.
 
     Raises
     ------
@@ -52,20 +54,23 @@ class VLLMGenerator:
         self._lock = threading.Lock()
         self._engine: Any = None
         self._ids = count()
+        self._waiting: dict[str, tuple[int, deque[tuple[int, Any]]]] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Answer a batch in one run of the engine; prompts that do not fit get an `error`."""
         if not requests:
             return []
-        with self._lock:
-            llm = self._llm()
-            prompts = [self._prompt(llm, request) for request in requests]
-            fitting = [prompt for prompt in prompts if not isinstance(prompt, str)]
-            answers = iter(self._answer(llm, fitting) if fitting else [])
-        return [
-            Generation("", error=prompt) if isinstance(prompt, str) else next(answers)
-            for prompt in prompts
-        ]
+        llm = self._llm()
+        prompts = {number: self._prompt(llm, request) for number, request in enumerate(requests)}
+        answers = {n: Generation("", error=p) for n, p in prompts.items() if isinstance(p, str)}
+        fitting = {n: p for n, p in prompts.items() if not isinstance(p, str)}
+        reason = ""
+        try:
+            for number, output in self._outputs(llm, fitting):
+                answers[number] = _read(output)
+        except GenerationError as error:
+            reason = str(error)
+        return [answers.get(number, Generation("", error=reason)) for number in prompts]
 
     async def agenerate(self, request: Request) -> Generation:
         """Answer one request on a thread."""
@@ -92,47 +97,83 @@ class VLLMGenerator:
                 self._engine.llm_engine.engine_core.shutdown()
                 self._engine = None
 
-    def _answer(self, llm: Any, prompts: Sequence[list[int]]) -> list[Generation]:  # noqa: ANN401
-        inputs = [self._vllm.TokensPrompt(prompt_token_ids=prompt) for prompt in prompts]
-        try:
-            outputs = llm.generate(inputs, self._params(), use_tqdm=False)
-        except Exception as error:  # of whatever kind: the engine is a program of its own
-            failed = Generation("", error=f"the engine failed: {_one_line(error)}")
-            return [failed] * len(prompts)
-        return [_read(output) for output in outputs]
-
     def _steps(self, request: Request) -> Iterator[Any]:
-        with self._lock:
-            llm = self._llm()
-            prompt = self._prompt(llm, request)
-            if isinstance(prompt, str):
-                raise GenerationError(prompt)
-            engine = llm.llm_engine
-            name = engine.add_request(
-                f"stream-{next(self._ids)}",
-                self._vllm.TokensPrompt(prompt_token_ids=prompt),
-                self._params(delta=True),
-            )
-            try:
-                while engine.has_unfinished_requests():
-                    yield from engine.step()
-            except Exception as error:
-                raise GenerationError(f"the engine failed: {_one_line(error)}") from error
-            finally:
-                engine.abort_request([name], internal=True)
+        llm = self._llm()
+        prompt = self._prompt(llm, request)
+        if isinstance(prompt, str):
+            raise GenerationError(prompt)
+        for _, output in self._outputs(llm, {0: prompt}, delta=True):
+            yield output
+
+    def _outputs(
+        self,
+        llm: Any,  # noqa: ANN401
+        prompts: Mapping[int, list[int]],
+        *,
+        delta: bool = False,
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the outputs for numbered prompts as they come.
+
+        Whoever waits for an output advances the engine by a step, for all callers at once: so
+        they share its batches, and one that lingers between two outputs holds up no other.
+        """
+        engine = llm.llm_engine
+        mine: deque[tuple[int, Any]] = deque()
+        left: dict[int, str] = {}
+        try:
+            for number, prompt in prompts.items():
+                left[number] = name = f"ragib-{next(self._ids)}"
+                with self._lock:
+                    self._waiting[name] = (number, mine)
+                    inputs = self._vllm.TokensPrompt(prompt_token_ids=prompt)
+                    engine.add_request(name, inputs, self._params(delta=delta))
+            while left:
+                if not mine:
+                    self._advance(llm, mine)
+                while mine:
+                    number, output = mine.popleft()
+                    if output.finished:
+                        del self._waiting[left.pop(number)]
+                    yield number, output
+        except GenerationError:
+            raise
+        except Exception as error:  # of whatever kind: the engine is a program of its own
+            raise GenerationError(f"the engine failed: {_one_line(error)}") from error
+        finally:
+            with self._lock, suppress(Exception):  # an engine that died aborts nothing
+                for name in left.values():
+                    self._waiting.pop(name, None)
+                if left and self._engine is llm:
+                    engine.abort_request(list(left.values()))
+
+    def _advance(self, llm: Any, mine: deque[tuple[int, Any]]) -> None:  # noqa: ANN401
+        # While another caller steps, outputs may arrive without the lock ever coming free.
+        if not self._lock.acquire(timeout=0.01):
+            return
+        try:
+            if self._engine is not llm:
+                raise GenerationError("the engine was closed before the answer was complete")
+            if not mine:
+                for output in llm.llm_engine.step():
+                    number, owner = self._waiting.get(output.request_id, (0, None))
+                    if owner is not None:
+                        owner.append((number, output))
+        finally:
+            self._lock.release()
 
     def _llm(self) -> Any:  # noqa: ANN401
-        if self._engine is None:
-            arguments = {"load_format": "safetensors", "seed": self._config.seed}
-            arguments |= dict(self._config.engine_args)
-            _hide_llvmlite()
-            try:
-                self._engine = self._vllm.LLM(model=self._model, **arguments)
-            except Exception as error:  # of whatever kind: the engine is a program of its own
-                raise GenerationError(
-                    f"vLLM cannot start with the model {self._model!r}: {_one_line(error)}"
-                ) from error
-        return self._engine
+        with self._lock:
+            if self._engine is None:
+                arguments = {"load_format": "safetensors", "seed": self._config.seed}
+                arguments |= dict(self._config.engine_args)
+                _hide_llvmlite()
+                try:
+                    self._engine = self._vllm.LLM(model=self._model, **arguments)
+                except Exception as error:
+                    raise GenerationError(
+                        f"vLLM cannot start with the model {self._model!r}: {_one_line(error)}"
+                    ) from error
+            return self._engine
 
     def _prompt(self, llm: Any, request: Request) -> list[int] | str:  # noqa: ANN401
         prompt = tokens(llm.get_tokenizer(), chat(request))

@@ -258,6 +258,19 @@ def test_a_stream_that_breaks_off_is_an_error_after_its_pieces(server, rest, rea
     assert len(server.requests) == 1
 
 
+def test_one_may_ask_in_the_middle_of_a_stream(server):
+    async def interleave():
+        stream = generator.stream(request())
+        first = await anext(stream)
+        other = await generator.agenerate(request())
+        await stream.aclose()
+        return first, other.text
+
+    server.then([event("Ada"), event(" wrote"), 0.2, DONE]).then(completion("Bob"))
+    generator = connect(server, concurrency=1)
+    assert asyncio.run(interleave()) == ("Ada", "Bob")
+
+
 def test_leaving_a_stream_early_is_fine(server):
     async def first():
         stream = connect(server).stream(request())

@@ -63,6 +63,17 @@ def test_leaving_a_stream_early_stops_the_model(generator):
     assert generator.generate(REQUESTS[:1])[0].error is None
 
 
+def test_one_may_ask_in_the_middle_of_a_stream(generator):
+    async def interleave():
+        stream = generator.stream(REQUESTS[0])
+        first = await anext(stream)
+        return await generator.agenerate(REQUESTS[1]), first, [part async for part in stream]
+
+    other, first, (*rest, last) = asyncio.run(interleave())
+    assert other == generator.generate([REQUESTS[1]])[0]
+    assert "".join([first, *rest]) == last.text == generator.generate([REQUESTS[0]])[0].text
+
+
 def test_a_prompt_that_does_not_fit_costs_no_other(generator):
     long = request("Who?", "word " * 1000)
     good, bad = generator.generate([REQUESTS[0], long])

@@ -127,6 +127,18 @@ def test_leaving_a_stream_early_leaves_the_engine_free(rag, llama):
     check(rag.ask(QUESTIONS[1]), llama)
 
 
+def test_one_may_ask_in_the_middle_of_a_stream(rag, llama):
+    expected = rag.ask(QUESTIONS[0]).text
+    stream = rag.stream(QUESTIONS[0])
+    pieces = [next(stream)]
+    other = rag.stream(QUESTIONS[2])
+    next(other)
+    check(rag.ask(QUESTIONS[1]), llama)
+    *rest, last = stream
+    assert "".join([*pieces, *rest]) == last.text == expected
+    other.close()
+
+
 def test_many_at_once(rag, llama):
     async def crowd():
         return await asyncio.gather(*(rag.aask(question) for question in QUESTIONS * 3))
