@@ -12,9 +12,9 @@ from ragib.cli.common import PATH, example, note, output, progress_bar
 from ragib.config import Config
 
 QUESTIONS = (
-    "Which function joins path components intelligently?",
-    "How do I find the most common elements of a Counter?",
-    "What does bisect assume about the list?",
+    "Which function returns the greatest common divisor?",
+    "What happens to the median when the number of data points is even?",
+    "Who is responsible for deleting the directory that mkdtemp creates?",
 )
 
 
