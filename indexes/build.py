@@ -1,15 +1,9 @@
-"""Building a segment: chunk, encode shard by shard, merge; what is finished is never done twice.
-
-Finished work lies in `.build/done`, in folders named by a digest of everything it depends on
-(texts, configuration, encoder, projection), each with a receipt of its files' hashes. A build
-that was interrupted finds there what it had; a build of something else sweeps it out.
-"""
+"""Building a segment: chunk, encode shard by shard, merge; what is finished is never done twice."""
 
 from __future__ import annotations
 
 import hashlib
 import heapq
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,12 +17,13 @@ from ragib.config import IndexConfig, Kind
 from ragib.corpus import chunk, word_tokens
 from ragib.encoders import Encoder
 from ragib.indexes.base import Batch, Engine
-from ragib.indexes.durable import clear, files_below, require_space, sha256_of, sync, sync_tree
+from ragib.indexes.durable import clear, files_below, require_space, sync, sync_tree
 from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.manifest import SegmentRecord, record_file
 from ragib.indexes.passage_writer import PassageWriter, check_document
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.projection import fit_projection
+from ragib.indexes.resume import digest_of, once, sweep
 from ragib.indexes.store import BUILD
 from ragib.types import Document, Passage
 
@@ -39,9 +34,11 @@ SHARD = 1024
 """Passages encoded at a time: what an interruption can cost, and what memory must hold."""
 
 SAMPLE = 1000
-"""Passages whose token vectors the projection is fitted to."""
+"""Passages, at most, whose token vectors the projection is fitted to.
 
-_RECEIPT = "receipt.json"
+They are encoded twice, so of a small corpus only a tenth is taken: 100 passages hold some 10,000
+token vectors, plenty for a matrix of a few hundred rows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def stage_passages(
             check_document(document)
             passages = chunk(document, recipe.config.chunk, count)
             for row, passage in enumerate(passages, writer.passages):
-                digest = _digest([passage.title, passage.text])
+                digest = digest_of([passage.title, passage.text])
                 if row % SHARD == 0 and row:
                     staged.shards.append(shard.hexdigest())
                     shard = hashlib.sha256()
@@ -119,7 +116,8 @@ def stage_passages(
         staged.shards.append(shard.hexdigest())
     staged.documents, staged.passages = writer.documents, writer.passages
     staged.restricted = writer.restricted
-    staged.sample = sorted(-row for _, row in smallest)
+    size = min(max(100, writer.passages // 10), SAMPLE)
+    staged.sample = sorted(-row for _, row in heapq.nlargest(size, smallest))
     return staged
 
 
@@ -146,8 +144,8 @@ def prepare_projection(
         np.save(out / "projection.npy", fit_projection(vectors, dim))
         progress("project", 1, 1)
 
-    spec = {"projection": dim, "texts": _digest(texts), **_inputs(config, encoder)}
-    return _done(root, spec, fit) / "projection.npy"
+    spec = {"projection": dim, "texts": digest_of(texts), **_inputs(config, encoder)}
+    return once(root, "project", spec, fit) / "projection.npy"
 
 
 def encode_shards(
@@ -161,7 +159,7 @@ def encode_shards(
         **_inputs(recipe.config, recipe.encoder),
     }
     specs = [{"shard": texts, **common} for texts in staged.shards]
-    _sweep(root, {_digest(spec) for spec in specs})
+    sweep(root, "encode", specs)
     reader = PassageReader(root / BUILD / NAME)
     folders = []
     progress("encode", 0, staged.passages)
@@ -171,7 +169,7 @@ def encode_shards(
         def encode(out: Path, start: int = start, stop: int = stop) -> None:
             _encode(reader.slice(start, stop), recipe.encoder, engines, out)
 
-        folders.append(_done(root, spec, encode))
+        folders.append(once(root, "encode", spec, encode))
         progress("encode", stop, staged.passages)
     reader.close()
     return folders
@@ -238,51 +236,9 @@ def place_segment(
     )
 
 
-def anything_done(root: Path) -> bool:
-    """Say whether an interrupted build left work that another could use."""
-    return any((root / BUILD / "done").glob("*/" + _RECEIPT))
-
-
-def _done(root: Path, spec: Mapping[str, Any], work: Callable[[Path], None]) -> Path:
-    """Return the folder with the finished work `spec` describes, doing it if need be."""
-    home = root / BUILD / "done" / _digest(spec)
-    if _intact(home, spec):
-        return home
-    clear(home)
-    aside = home.with_suffix(".new")
-    clear(aside)
-    aside.mkdir(parents=True)
-    work(aside)
-    files = {path.relative_to(aside).as_posix(): sha256_of(path) for path in files_below(aside)}
-    (aside / _RECEIPT).write_text(json.dumps({"spec": spec, "files": files}))
-    aside.rename(home)
-    return home
-
-
-def _intact(home: Path, spec: Mapping[str, Any]) -> bool:
-    """Say whether the files in `home` are those of its receipt; a crash may have torn them."""
-    try:
-        receipt = json.loads((home / _RECEIPT).read_text())
-        return _digest(receipt["spec"]) == _digest(spec) and all(
-            sha256_of(home / name) == digest for name, digest in receipt["files"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _sweep(root: Path, wanted: set[str]) -> None:
-    for path in (root / BUILD / "done").glob("*"):
-        if path.name not in wanted and not (path / "projection.npy").exists():
-            clear(path)
-
-
 def _inputs(config: IndexConfig, encoder: Encoder | None) -> dict[str, Any]:
     """Return what, besides the texts, decides what comes out; not where or how fast it runs."""
     values = config.model_dump(mode="json")
     for where in ("device", "batch_size"):
         del values["encoder"][where]
     return {"config": values, "encoder": encoder and [encoder.name, encoder.revision]}
-
-
-def _digest(value: Any) -> str:  # noqa: ANN401
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -15,9 +15,10 @@ from ragib.indexes import write
 from ragib.indexes.build import Progress
 from ragib.indexes.engines import encoder_for
 from ragib.indexes.filters import Where
+from ragib.indexes.lock import tidy
+from ragib.indexes.manifest import describe
 from ragib.indexes.search import search_batch
 from ragib.indexes.snapshot import Snapshot
-from ragib.indexes.store import tidy
 from ragib.types import PUBLIC, Document, Hit, Passage
 
 _DEFAULT = IndexConfig()
@@ -279,41 +280,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """Return what there is to know about the index, as JSON values."""
-        manifest = self._open().manifest
-        sizes: dict[str, int] = dict.fromkeys(("passages", *manifest.config.kinds), 0)
-        for segment in manifest.segments:
-            for record in segment.files:
-                name = record.path.split("/")[2]
-                sizes["passages" if name not in sizes else name] += record.bytes
-        live = max(manifest.passages, 1)
-        return {
-            "path": str(self.path),
-            "format": manifest.format,
-            "ragib": manifest.ragib,
-            "created": manifest.created,
-            "generation": manifest.generation,
-            "documents": manifest.documents,
-            "passages": manifest.passages,
-            "deleted_passages": manifest.rows - manifest.passages,
-            "segments": [
-                {"id": s.id, "documents": s.documents, "passages": s.passages}
-                for s in manifest.segments
-            ],
-            "restricted": manifest.restricted,
-            "kinds": {
-                kind: {
-                    **manifest.engines[kind],
-                    "bytes": sizes[kind],
-                    "bytes_per_passage": round(sizes[kind] / live, 1),
-                }
-                for kind in manifest.config.kinds
-            },
-            "bytes": {**sizes, "total": sum(record.bytes for record in manifest.files)},
-            "encoder": manifest.encoder and manifest.encoder.model_dump(),
-            "projection": manifest.projection and manifest.projection.path,
-            "seconds": manifest.seconds,
-            "config": manifest.config.model_dump(mode="json"),
-        }
+        return {"path": str(self.path), **describe(self._open().manifest)}
 
     def close(self) -> None:
         """Let go of the generation; the index cannot be used afterwards."""

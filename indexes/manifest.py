@@ -134,3 +134,40 @@ def from_bytes(data: bytes, source: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise IndexCorruptError(f"{source}: {key}: {first['msg']}") from None
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """Return what a user may want to know about a generation, as JSON values."""
+    sizes: dict[str, int] = dict.fromkeys(("passages", *manifest.config.kinds), 0)
+    for segment in manifest.segments:
+        for record in segment.files:
+            name = record.path.split("/")[2]
+            sizes["passages" if name not in sizes else name] += record.bytes
+    live = max(manifest.passages, 1)
+    return {
+        "format": manifest.format,
+        "ragib": manifest.ragib,
+        "created": manifest.created,
+        "generation": manifest.generation,
+        "documents": manifest.documents,
+        "passages": manifest.passages,
+        "deleted_passages": manifest.rows - manifest.passages,
+        "segments": [
+            {"id": s.id, "documents": s.documents, "passages": s.passages}
+            for s in manifest.segments
+        ],
+        "restricted": manifest.restricted,
+        "kinds": {
+            kind: {
+                **manifest.engines[kind],
+                "bytes": sizes[kind],
+                "bytes_per_passage": round(sizes[kind] / live, 1),
+            }
+            for kind in manifest.config.kinds
+        },
+        "bytes": {**sizes, "total": sum(record.bytes for record in manifest.files)},
+        "encoder": manifest.encoder and manifest.encoder.model_dump(),
+        "projection": manifest.projection and manifest.projection.path,
+        "seconds": manifest.seconds,
+        "config": manifest.config.model_dump(mode="json"),
+    }

@@ -6,12 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ragib.config import IndexConfig
 from ragib.encoders import Encoder
@@ -21,17 +19,15 @@ from ragib.indexes.build import (
     Recipe,
     Staged,
     Stopwatch,
-    anything_done,
     encode_shards,
-    merge_parts,
     merge_shards,
-    new_segment,
-    place_segment,
     prepare_projection,
     stage_passages,
 )
+from ragib.indexes.compact import compact_segments
 from ragib.indexes.durable import clear, sync
 from ragib.indexes.engines import encoder_for
+from ragib.indexes.lock import writing
 from ragib.indexes.manifest import (
     FORMAT,
     EncoderRecord,
@@ -40,11 +36,11 @@ from ragib.indexes.manifest import (
     SegmentRecord,
     record_file,
 )
-from ragib.indexes.passage_writer import PassageWriter
 from ragib.indexes.passages import NAME, PassageReader
+from ragib.indexes.resume import anything_done
 from ragib.indexes.snapshot import Snapshot
-from ragib.indexes.store import BUILD, claim, commit, holds_index, next_generation, writing
-from ragib.types import Document, Passage
+from ragib.indexes.store import BUILD, claim, commit, holds_index, next_generation
+from ragib.types import Document
 
 
 def build_index(
@@ -161,7 +157,7 @@ def compact_index(root: Path, progress: Progress) -> None:
         segments: tuple[SegmentRecord, ...] = ()
         if manifest.passages:
             with watch("compact"):
-                segments = (_compacted(root, generation, old, progress),)
+                segments = (compact_segments(root, generation, old, progress),)
         values = {
             "generation": generation,
             "created": _now(),
@@ -188,32 +184,6 @@ def _segment(
         shards = encode_shards(root, staged, recipe, digest, progress)
     with watch("merge"):
         return merge_shards(root, f"{generation:06d}", staged, recipe, shards, progress)
-
-
-def _compacted(root: Path, generation: int, old: Snapshot, progress: Progress) -> SegmentRecord:
-    folder = new_segment(root)
-    keep = old.alive_by_segment()
-    kinds = old.manifest.config.kinds
-    with PassageWriter(folder / NAME) as writer:
-        for reader, alive in zip(old.passages, keep, strict=True):
-            for document, passages in _documents(reader, alive):
-                writer.add(document, passages)
-    for number, kind in enumerate(kinds):
-        progress("compact", number, len(kinds))
-        merge_parts(old.engine(kind), [part / kind for part in old.folders], keep, folder / kind)
-    progress("compact", len(kinds), len(kinds))
-    return place_segment(
-        root, f"{generation:06d}", writer.documents, writer.passages, writer.restricted
-    )
-
-
-def _documents(
-    reader: PassageReader, alive: NDArray[np.bool_]
-) -> Iterator[tuple[Document, list[Passage]]]:
-    for id_, group in groupby(reader.live(alive), lambda passage: passage.doc_id):
-        passages = list(group)
-        first = passages[0]
-        yield Document(id_, "", first.title, first.metadata, first.access), passages
 
 
 def _commit_next(

@@ -9,7 +9,7 @@ import pytest
 from ragib.config import ChunkConfig, IndexConfig
 from ragib.errors import IndexLockedError
 from ragib.indexes.index import Index
-from ragib.indexes.store import writing
+from ragib.indexes.lock import writing
 from ragib.indexes.verify import verify
 from ragib.types import Document
 
@@ -69,7 +69,7 @@ def test_two_processes_read_while_a_third_writes(tmp_path, context):
     readers = [context.Process(target=read, args=(path, stop, outcome)) for _ in range(2)]
     for reader in readers:
         reader.start()
-    write(path, 40)
+    write(path, 25)
     stop.set()
     results = [outcome.get(timeout=60) for _ in readers]
     for reader in readers:

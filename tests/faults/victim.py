@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from ragib.config import ChunkConfig, IndexConfig
 from ragib.indexes.index import Index
-from ragib.indexes.store import tidy
+from ragib.indexes.lock import tidy
 from ragib.types import Document
 
 CONFIG = IndexConfig(kinds=("sparse",), chunk=ChunkConfig(max_tokens=8, overlap_tokens=0))

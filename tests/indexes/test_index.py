@@ -8,7 +8,7 @@ import pytest
 from ragib.config import ChunkConfig, EncoderConfig, IndexConfig, MultiVectorConfig
 from ragib.errors import IndexDirError, IndexLockedError, InputError
 from ragib.indexes.index import Index
-from ragib.indexes.store import writing
+from ragib.indexes.lock import writing
 from ragib.indexes.verify import verify
 from ragib.types import Document
 

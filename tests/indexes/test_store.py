@@ -10,8 +10,9 @@ from ragib.config import IndexConfig
 from ragib.errors import IndexCorruptError, IndexDirError, InputError
 from ragib.indexes.durable import replace_file, require_space
 from ragib.indexes.index import Index
+from ragib.indexes.lock import writing
 from ragib.indexes.manifest import from_bytes
-from ragib.indexes.store import manifest_path, read_current, writing
+from ragib.indexes.store import manifest_path, read_current
 from ragib.indexes.verify import verify
 from ragib.types import Document
 
