@@ -100,10 +100,13 @@ def test_all_ways_of_exact_search_agree(
         np.testing.assert_allclose(on_torch.scores, found.scores, rtol=1e-5)
 
 
-def test_ties_go_to_the_smaller_row_however_many() -> None:
+@pytest.mark.parametrize("asked", [1, 40])
+def test_ties_go_to_the_smaller_row_however_many(asked: int) -> None:
+    # Better rows come last: a heap then throws out equal ones in an order of its own.
     rows = np.ones((300, 4), np.float32)
-    found = exact.search_exact(rows, rows[:1], 5)
-    assert found.rows.tolist() == [[0, 1, 2, 3, 4]]
+    rows[[200, 250, 299]] = 2
+    found = exact.search_exact(rows, np.ones((asked, 4), np.float32), 8)
+    assert found.rows.tolist() == [[200, 250, 299, 0, 1, 2, 3, 4]] * asked
 
 
 def test_torch_search_pads_what_is_not_allowed() -> None:
