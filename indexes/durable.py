@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ragib.errors import IndexDirError
 
+_NEARLY_FULL = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -95,6 +96,9 @@ def explain_disk_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
             where = error.filename or folder
             raise IndexDirError(f"{where}: {error.strerror}; the index was not changed") from error
+        raise
+    except RuntimeError:  # faiss does not say why it could not write
+        require_space(folder, _NEARLY_FULL)
         raise
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.config import Kind
-from ragib.errors import IndexCorruptError, InputError
+from ragib.errors import IndexCorruptError, IndexDirError, InputError
 from ragib.indexes.base import Engine, Mask, Searcher
 from ragib.indexes.durable import sha256_of
 from ragib.indexes.engines import Projection, make_engine
@@ -65,6 +65,7 @@ class Snapshot:
         self.alive: Mask = np.ones(self.manifest.rows, np.bool_)
         self.alive[self.tombstones] = False
         self._lock = threading.RLock()
+        self._engines: dict[Kind, Engine] = {}
         self._searchers: dict[Kind, Searcher] = {}
         self._masks: dict[tuple[str, frozenset[str]], Mask] = {}
 
@@ -93,8 +94,24 @@ class Snapshot:
         return array
 
     def engine(self, kind: Kind) -> Engine:
-        """Return the engine of one kind, as the index is configured."""
-        return make_engine(kind, self.manifest.config, self.projection)
+        """Return the engine of one kind, as the index is configured.
+
+        Raises
+        ------
+        IndexDirError
+            It would read or write another form of files than those in the index.
+        """
+        with self._lock:
+            if kind not in self._engines:
+                engine = make_engine(kind, self.manifest.config, self.projection)
+                recorded, now = self.manifest.engines[kind], engine.describe()
+                if json.dumps(recorded, sort_keys=True) != json.dumps(now, sort_keys=True):
+                    raise IndexDirError(
+                        f"{self.root}: its {kind} index was built as {recorded}, but this version "
+                        f"of ragib makes {now}; build the index again"
+                    )
+                self._engines[kind] = engine
+            return self._engines[kind]
 
     def searcher(self, kind: Kind) -> Searcher:
         """Return one kind of index, opened over all segments; opened when first asked for."""

@@ -100,6 +100,8 @@ def add_documents(
     with writing(root), _opened(root) as old:
         config = old.manifest.config
         encoder, watch = encoder_for(config, encoder, old.manifest.encoder), Stopwatch()
+        for kind in config.kinds:
+            old.engine(kind)  # refuses to add what the segments there could not be merged with
         recipe = Recipe(config, encoder, old.projection)
         with watch("chunk"):
             staged = stage_passages(root, documents, recipe, progress)

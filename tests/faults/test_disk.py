@@ -103,6 +103,21 @@ def test_short_writes_of_arrays_are_a_full_disk(path, monkeypatch):
     assert unchanged(path)
 
 
+def test_an_engine_that_fails_on_a_full_disk(path, monkeypatch):
+    def merge(*_: object) -> None:
+        raise RuntimeError("could not write")
+
+    monkeypatch.setattr("ragib.indexes.sparse.SparseEngine.merge", merge)
+    with pytest.raises(RuntimeError, match="could not write"):
+        CHANGES[0](path)
+    usage = shutil.disk_usage(path)._replace(free=1000)
+    monkeypatch.setattr("ragib.indexes.build.require_space", lambda *_: None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(IndexDirError, match="the disk is full"):
+        CHANGES[0](path)
+    assert unchanged(path)
+
+
 SMALL_DISK = """
     import pathlib, shutil, subprocess, sys
     from ragib.config import IndexConfig

@@ -46,6 +46,17 @@ def test_newer_format(path):
         assert not isinstance(error.value, IndexCorruptError)
 
 
+def test_engine_of_another_version(path):
+    engines = json.loads(manifest_path(path, 1).read_bytes())["engines"]
+    rewrite_manifest(path, engines={"sparse": engines["sparse"] | {"terms": "other"}})
+    index = Index.open(path)
+    before = read_current(path)
+    for use in (lambda: index.search("poem"), lambda: index.add([Document("c", "A poem.")])):
+        with pytest.raises(IndexDirError, match=r"its sparse index was built as .*build the index"):
+            use()
+    assert read_current(path) == before
+
+
 @pytest.mark.parametrize("format_", [None, "1"])
 def test_no_format(path, format_):
     rewrite_manifest(path, format=format_)
