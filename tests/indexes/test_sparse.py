@@ -180,6 +180,16 @@ def test_an_empty_index_gives_nothing(tmp_path: Path, engine: str) -> None:
         assert found.rows.tolist() == [[-1, -1]]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("k1", "b"), [(0.0, 0.4), (0.9, 1.0)])
+def test_parameters_at_their_bounds(tmp_path: Path, engine: str, k1: float, b: float) -> None:
+    # Four empty passages keep the idf of "robertson" above 0; a row without "aa" keeps "bb".
+    sparse = SparseEngine(SparseConfig(engine=engine, k1=k1, b=b, language="none"))
+    parts = build(sparse, ["aa", "bb", "", "", "", ""], tmp_path, "bounds")
+    found = sparse.open(parts, np.ones(6, bool)).search(Queries(["aa bb"]), 3, None)
+    assert found.rows.tolist() == [[0, 1, -1]]
+
+
 def test_words_are_stemmed_and_digits_kept(tmp_path: Path) -> None:
     _, searcher = small(tmp_path)
     found = searcher.search(Queries(["cat", "dog", "2", "größe", "sat sat cats"]), 2, None)
