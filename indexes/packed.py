@@ -1,7 +1,7 @@
 """Files of a multi-vector part: coded vectors, packed without padding.
 
     codes.npy      (t, d) int8        vectors, passage after passage
-    residual.npy   (t, d / 4) uint8   two finer bits a value, if results are rescored
+    residual.npy   (t, 3d / 8) uint8  three finer bits a value, if results are rescored
     scales.npy     (n,) float32       one scale a passage
     table.npy      (n, 3) int64       row of the passage, its vectors, its tokens
     tokens.npy     (m, 3) unsigned    of each token: its vector, start, length

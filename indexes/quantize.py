@@ -1,8 +1,9 @@
-"""Eight-bit codes for unit vectors, and two finer bits for those that are looked at twice.
+"""Eight-bit codes for unit vectors, and a few finer bits for those that are looked at twice.
 
 All vectors of a passage share one scale, so that the largest product over a passage can be taken
 in integers: `x ~ scale * code`, `scale = max |x| / 127`. What rounding lost lies within half a
-step either way and is kept as one of four levels: `x ~ scale * (code + (level - 1.5) / 4)`.
+step either way and is kept as one of `n = 2**bits` levels, by its middle:
+`x ~ scale * (code - 1/2 + (level + 1/2) / n)`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-RESIDUAL_BITS = 2
+RESIDUAL_BITS = 3
 _STEPS = 127
 _LEVELS = 2**RESIDUAL_BITS
 
@@ -38,10 +39,10 @@ def quantize(
 def residual(
     vectors: NDArray[np.float32], codes: NDArray[np.int8], scales: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
-    """Code what rounding lost, packed to `(t, ceil(d / 4))` uint8; `scales` is `(t,)`."""
+    """Code what rounding lost, packed to `(t, ceil(bits * d / 8))` uint8; `scales` is `(t,)`."""
     lost = vectors / scales[:, None] - codes
     levels = np.clip(np.floor((lost + 0.5) * _LEVELS), 0, _LEVELS - 1).astype(np.uint8)
-    bits = np.stack([levels >> 1, levels & 1], axis=2)
+    bits = (levels[:, :, None] >> np.arange(RESIDUAL_BITS, dtype=np.uint8)) & 1
     return np.packbits(bits.reshape(len(vectors), RESIDUAL_BITS * vectors.shape[1]), axis=1)
 
 
@@ -52,8 +53,8 @@ def restore(
     values = codes.astype(np.float32)
     if packed is not None:
         bits = np.unpackbits(packed, axis=1, count=RESIDUAL_BITS * codes.shape[1])
-        values += bits[:, 0::2] * np.float32(0.5)
-        values += bits[:, 1::2] * np.float32(0.25)
-        values -= np.float32(0.375)
+        for bit in range(RESIDUAL_BITS):
+            values += bits[:, bit::RESIDUAL_BITS] * np.float32(2**bit / _LEVELS)
+        values += np.float32(0.5 / _LEVELS - 0.5)
     values *= scales[:, None]
     return values

@@ -101,7 +101,7 @@ def test_search_agrees_with_the_definition(
     found = searcher.search(queries_of(queries), k, allowed)
     assert found.rows.shape == found.scores.shape == (3, k)
     assert (found.rows[1] == -1).all()
-    step = 1 / 127 if rescore == 0 else 1 / 127 / 8
+    step = 1 / 127 if rescore == 0 else 1 / 127 / 16
     for number in (0, 2):
         expected = slow(passages, queries[number])
         may = alive & allowed & (expected > -np.inf)

@@ -128,7 +128,7 @@ def test_codes_are_within_half_a_step(counts: list[int], dim: int, seed: int) ->
     coarse = np.abs(restore(codes, None, each) - vectors)
     fine = np.abs(restore(codes, residual(vectors, codes, each), each) - vectors)
     assert (coarse <= each[:, None] * 0.5 + 1e-6).all()
-    assert (fine <= each[:, None] * 0.125 + 1e-6).all()
+    assert (fine <= each[:, None] * 0.0625 + 1e-6).all()
     assert codes.min(initial=0) >= -127
 
 
