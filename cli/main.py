@@ -26,6 +26,7 @@ VERBS = {
     "search": "Find the passages that best match a question.",
     "ask": "Answer a question from an index, with citations.",
     "compress": "Keep the sentences of passages that carry the answer.",
+    "train": "Train the compressor on your own questions.",
     "doctor": "Say what is installed, which devices there are, and what is missing.",
     "demo": "Index this Python's own documentation and ask it three questions.",
 }

@@ -36,12 +36,14 @@ class Example:
     """A pair with its labels.
 
     `keep` `(t,)` int8 is 1 for tokens of evidence, 0 for other tokens of the passage, -1 for the
-    rest. `start` and `end` index the first and last token of the answer in the pair; both are 0
+    rest. `sentence` `(t,)` int16 numbers the sentences of the passage, -1 outside them. `start` and
+    `end` index the first and last token of the answer in the pair; both are 0
     where the passage does not hold it.
     """
 
     pair: Pair
     keep: NDArray[np.int8]
+    sentence: NDArray[np.int16]
     relevant: bool
     start: int
     end: int
@@ -190,15 +192,26 @@ def _example(
     pair = make_pair(special, prefix, tokens.ids)
     labels = np.full(len(pair.ids), -1, np.int8)
     labels[pair.body : -1] = keep
+    numbers = np.full(len(pair.ids), -1, np.int16)
+    numbers[pair.body : -1] = _numbers(tokens, sentence_spans(passage.text))
     inside = answer[(answer >= first) & (answer < first + size)] - first + pair.body
     whole = len(answer) > 0 and len(inside) == len(answer)
     return Example(
         pair=pair,
         keep=labels,
+        sentence=numbers,
         relevant=bool(keep.any()),
         start=int(inside[0]) if whole else 0,
         end=int(inside[-1]) if whole else 0,
     )
+
+
+def _numbers(tokens: Tokens, sentences: Sequence[Span]) -> NDArray[np.int16]:
+    """Say of each token in which sentence it stands."""
+    numbers = np.full(len(tokens), -1, np.int16)
+    for number, (start, end) in enumerate(sentences):
+        numbers[tokens.within(start, end)] = number
+    return numbers
 
 
 def _window(tokens: int, size: int, wanted: NDArray[np.int64], rng: random.Random) -> int:

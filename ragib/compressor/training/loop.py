@@ -68,6 +68,7 @@ def train(
     *,
     evaluate: Callable[[EvidenceModel], float] | None = None,
     progress: Progress | None = None,
+    stage: str = "train",
 ) -> list[dict[str, float]]:
     """Train a model in place and return the log, one entry every 20 updates.
 
@@ -87,7 +88,9 @@ def train(
         Higher is better; called with every checkpoint. After `patience` of them without a new
         best, training stops; the model is then the best one seen.
     progress
-        Called with stage, examples done, examples in all.
+        Called with `stage`, examples done, examples in all.
+    stage
+        The name of the stage.
 
     Raises
     ------
@@ -115,7 +118,7 @@ def train(
             speed = (step - first) * schedule.batch_size / seconds
             log.append({"step": step, "examples_per_second": round(speed, 1), **parts})
         if progress is not None:
-            progress("train", step * schedule.batch_size, schedule.steps * schedule.batch_size)
+            progress(stage, step * schedule.batch_size, schedule.steps * schedule.batch_size)
         if step % schedule.save_every == 0 or step == schedule.steps:
             if evaluate is not None:
                 log.append({"step": step, "dev": evaluate(model)})
@@ -219,6 +222,12 @@ def _write(tensors: dict[str, torch.Tensor], path: Path) -> None:
     part = path.with_suffix(".part")
     files.save_file({name: t.contiguous() for name, t in tensors.items()}, part)
     part.replace(path)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Return the log of the checkpoint in a folder; empty if there is none."""
+    path = folder / "checkpoint.json"
+    return list(json.loads(path.read_text(encoding="utf-8"))["log"]) if path.exists() else []
 
 
 def _resume(

@@ -55,3 +55,14 @@ def supervised(outputs: Outputs, examples: Sequence[Example]) -> dict[str, torch
         / 2,
         "relevance": bce(outputs.relevance, relevant),
     }
+
+
+def mean_loss(model: EvidenceModel, examples: Sequence[Example], batch_size: int) -> float:
+    """Average the warm-start loss over examples, without training."""
+    torch = require("torch", "training")
+    total = 0.0
+    with torch.inference_mode():
+        for begin in range(0, len(examples), batch_size):
+            batch = examples[begin : begin + batch_size]
+            total += float(warm_start_loss(model, batch)[0]) * len(batch)
+    return total / len(examples)

@@ -1,0 +1,127 @@
+"""`ragib train compressor`: train the evidence model on your own questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ragib.cli.common import PATH, echo_json, example, json_option, output, progress_bar
+
+
+@click.group()
+def train() -> None:
+    """Train models on your own data."""
+
+
+@train.command(
+    epilog=example(
+        "ragib train compressor --data train.jsonl.gz --dev dev.jsonl.gz --out my-weights",
+        "ragib compress --compressor my-weights --input qa.jsonl --output kept.jsonl",
+    )
+)
+@click.option("--data", metavar="FILE", type=PATH, required=True, help="Questions, JSON lines.")
+@click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
+@click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
+@click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
+@click.option("--source", "sources", multiple=True, help="Take only records of this source.")
+@click.option(
+    "--two-hop-source", "composed", multiple=True, help="Join only questions of this source."
+)
+@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True)
+@click.option(
+    "--bottleneck-steps",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Updates of the variational stage.",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of the tokens that the variational stage aims to keep.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option(
+    "--micro-batch", type=click.IntRange(min=1), help="Examples in memory at once; default all."
+)
+@click.option("--rate", type=float, default=1.5e-4, show_default=True, help="Learning rate.")
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.03,
+    show_default=True,
+    help="Share of the questions of each source kept for the calibration.",
+)
+@click.option("--max-tokens", type=click.IntRange(min=32), default=256, show_default=True)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=0),
+    default=0,
+    help="With --dev: checkpoints without a gain before training stops; 0 never stops.",
+)
+@click.option("--save-every", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def compressor(
+    data: Path,
+    dev: Path | None,
+    out: Path,
+    base: str,
+    sources: tuple[str, ...],
+    composed: tuple[str, ...],
+    steps: int,
+    bottleneck_steps: int,
+    target: float,
+    batch_size: int,
+    micro_batch: int | None,
+    rate: float,
+    held_out: float,
+    max_tokens: int,
+    patience: int,
+    save_every: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the compressor; an interrupted run goes on from its last checkpoint in DIR.
+
+    A line of FILE is {"id", "question", "answers", "passages": [{"id", "title", "text", "gold",
+    "answer_spans": [[start, end]], "evidence": [[start, end]]}]}; passages that are not gold are
+    distractors. The last questions of each source are held out for the calibration.
+    """
+    from ragib.compressor.training.loop import Schedule
+    from ragib.compressor.training.run import Plan, train_compressor
+
+    if patience and dev is None:
+        raise click.UsageError("--patience needs --dev")
+    schedule = Schedule(
+        steps=steps,
+        batch_size=batch_size,
+        micro_batch=micro_batch or batch_size,
+        rate=rate,
+        seed=seed,
+        save_every=save_every,
+        patience=patience,
+    )
+    plan = Plan(
+        schedule=schedule,
+        base=base,
+        max_tokens=max_tokens,
+        held_out=held_out,
+        sources=sources,
+        composed_sources=composed,
+        bottleneck_steps=bottleneck_steps,
+        target=target,
+    )
+    with progress_bar() as progress:
+        calibration = train_compressor(data, out, plan, dev=dev, progress=progress)
+    if as_json:
+        echo_json({"out": str(out), "threshold": calibration.threshold})
+    else:
+        output().print(
+            f"weights written to {out}; they keep all evidence of 9 in 10 held-out questions "
+            f"at threshold {calibration.threshold:.3f}",
+            markup=False,
+        )

@@ -1,0 +1,150 @@
+"""A whole training: records, warm start, bottleneck, calibration, weights."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from ragib.compressor.calibration import Calibration, save_calibration
+from ragib.compressor.model import EvidenceModel, from_base, save
+from ragib.compressor.training.bottleneck import Bottleneck, BottleneckLoss
+from ragib.compressor.training.calibrate import calibrate
+from ragib.compressor.training.compose import compose
+from ragib.compressor.training.data import Corpus, Example, Mix, make_examples
+from ragib.compressor.training.loop import Loss, Progress, Schedule, read_log, train
+from ragib.compressor.training.records import Record, read_records
+from ragib.compressor.training.warm_start import mean_loss, warm_start_loss
+from ragib.errors import InputError
+
+_DEV_QUESTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to train on, and how.
+
+    `sources` says which records to take (none: all). Of each source the last `held_out` share of
+    the questions is kept for the calibration, at most `calibration_questions` in all; files are
+    sorted by article, so few articles are shared. `composed_sources` are those whose questions
+    stand alone well enough to be joined into two-hop ones (none: all), `joined` how many
+    unrelated pairs are joined besides. `bottleneck_steps` of 0 leaves that stage out.
+    """
+
+    schedule: Schedule
+    base: str = "embedded"
+    max_tokens: int = 256
+    sources: tuple[str, ...] = ()
+    composed_sources: tuple[str, ...] = ()
+    joined: int = 1000
+    held_out: float = 0.03
+    calibration_questions: int = 400
+    bottleneck_steps: int = 0
+    bottleneck_rate: float = 3e-5
+    target: float = 0.1
+    mix: Mix = field(default_factory=Mix)
+
+
+def train_compressor(
+    data: Path,
+    out: Path,
+    plan: Plan,
+    *,
+    dev: Path | None = None,
+    progress: Progress | None = None,
+) -> Calibration:
+    """Train an evidence model and write it, calibrated, into a folder.
+
+    Parameters
+    ----------
+    data
+        Records as JSON lines.
+    out
+        Gets `model.safetensors`, `evidence.json`, `calibration.json` and `training.json`, and
+        checkpoints in `warm-start/` and `bottleneck/`, from which an interrupted run goes on.
+    plan
+        What to train on, and how.
+    dev
+        Records for early stopping (if the schedule has patience); never trained on.
+    progress
+        Called with stage, what is done, and how much there is.
+
+    Raises
+    ------
+    InputError
+        A file cannot be used, or holds too few questions.
+    """
+    known, held = split(list(read_records(data, plan.sources)), plan.held_out)
+    if not known or not held:
+        raise InputError(f"{data}: {len(known) + len(held)} questions are too few to train on")
+    model = from_base(plan.base, plan.max_tokens)
+    model.freeze_words()
+    records = [*known, *compose(_taken(known, plan), plan.schedule.seed, plan.joined)]
+    corpus = Corpus(model.tokenizer, records)
+
+    def epoch(number: int) -> list[Example]:
+        seed = plan.schedule.seed + number
+        return make_examples(records, corpus, model.special, plan.mix, seed)
+
+    def stage(name: str, loss: Loss, schedule: Schedule) -> list[dict[str, float]]:
+        folder = out / name
+        return train(
+            model, epoch, loss, schedule, folder, evaluate=evaluate, progress=progress, stage=name
+        )
+
+    evaluate = None if dev is None else _evaluation(model, dev, plan)
+    logs = {"warm-start": stage("warm-start", warm_start_loss, plan.schedule)}
+    if plan.bottleneck_steps:
+        beta = max((e["beta"] for e in read_log(out / "bottleneck")[-1:] if "beta" in e), default=0)
+        schedule = replace(plan.schedule, steps=plan.bottleneck_steps, rate=plan.bottleneck_rate)
+        loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
+        logs["bottleneck"] = stage("bottleneck", loss, schedule)
+    calibration = calibrate(model, calibration_set(held, plan), progress=progress)
+    save(model, out)
+    save_calibration(calibration, out)
+    summary = {"plan": asdict(plan), "questions": len(known), "records": len(records), "logs": logs}
+    (out / "training.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    return calibration
+
+
+def split(records: Sequence[Record], held_out: float) -> tuple[list[Record], list[Record]]:
+    """Hold the last share of the questions of each source out of the training."""
+    by_source: dict[str, list[Record]] = {}
+    for record in records:
+        by_source.setdefault(record.source, []).append(record)
+    known: list[Record] = []
+    held: list[Record] = []
+    for group in by_source.values():
+        cut = len(group) - max(1, round(len(group) * held_out))
+        known += group[:cut]
+        held += group[cut:]
+    return known, held
+
+
+def calibration_set(held: Sequence[Record], plan: Plan) -> list[Record]:
+    """Draw held-out questions for the calibration, a quarter of them of two hops if there are."""
+    rng = random.Random(plan.schedule.seed)  # noqa: S311
+    two = compose(_taken(held, plan), plan.schedule.seed)
+    two = rng.sample(two, min(len(two), plan.calibration_questions // 4))
+    one = rng.sample(list(held), min(len(held), plan.calibration_questions - len(two)))
+    drawn = [*one, *two]
+    rng.shuffle(drawn)
+    return drawn
+
+
+def _taken(records: Sequence[Record], plan: Plan) -> list[Record]:
+    wanted = plan.composed_sources
+    return [r for r in records if not wanted or r.source in wanted]
+
+
+def _evaluation(model: EvidenceModel, dev: Path, plan: Plan) -> Callable[[EvidenceModel], float]:
+    records = list(read_records(dev))
+    rng = random.Random(plan.schedule.seed)  # noqa: S311
+    drawn = rng.sample(records, min(len(records), _DEV_QUESTIONS))
+    corpus = Corpus(model.tokenizer, drawn)
+    examples = make_examples(drawn, corpus, model.special, plan.mix, plan.schedule.seed)
+    if not examples:
+        raise InputError(f"{dev}: no question to evaluate on")
+    return lambda trained: -mean_loss(trained, examples, plan.schedule.micro_batch)
