@@ -30,7 +30,7 @@ from ragib.types import Document, Passage
 Progress = Callable[[str, int, int | None], None]
 """Called with (stage, done, total); the total is `None` while it is unknown."""
 
-SHARD = 1024
+SHARD = 256
 """Passages encoded at a time: what an interruption can cost, and what memory must hold."""
 
 SAMPLE = 1000

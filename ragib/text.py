@@ -47,7 +47,11 @@ def sentences(text: str, language: str = "en") -> list[Span]:
     spans: list[Span] = []
     for boundary in get_sentence_boundaries(language, _UNSPLITTABLE.sub(" ", text)):
         start, end = strip_span(text, boundary["start_index"], boundary["end_index"])
-        if start < end:
+        # A full stop without space behind it stands inside a name ("tempfile.TemporaryFile") far
+        # more often than it ends a sentence.
+        if spans and spans[-1][1] == start and text[start - 1] == ".":
+            spans[-1] = (spans[-1][0], end)
+        elif start < end:
             spans.append((start, end))
     return spans
 

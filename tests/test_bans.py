@@ -23,7 +23,6 @@ NETWORK_MODULES = {
 }  # fmt: skip
 NETWORK_ALLOWED = {
     "ragib/generators/openai.py": {"httpx"},  # the one that asks servers
-    "indexes/store.py": {"socket"},  # the name of this host, for the lock file
 }
 HARMLESS = {"urllib.parse", "http.HTTPStatus"}
 

@@ -72,3 +72,11 @@ def test_words() -> None:
     assert count_words(" a  bc\n") == 2
     assert one_line(" a  b\n\tc ") == "a b c"
     assert list(batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_full_stop_inside_a_name_ends_no_sentence() -> None:
+    text = "Call tempfile.TemporaryFile() here. Then collections.Counter."
+    assert [text[a:b] for a, b in sentences(text)] == [
+        "Call tempfile.TemporaryFile() here.",
+        "Then collections.Counter.",
+    ]
