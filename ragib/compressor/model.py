@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from ragib.compressor.windows import Batch, Special, special_ids
 from ragib.config import EncoderConfig
-from ragib.encoders import _locate as locate
-from ragib.encoders import _quiet as quiet
 from ragib.errors import InputError
 from ragib.extras import require
+from ragib.models import locate, quiet
 
 if TYPE_CHECKING:
     import torch
