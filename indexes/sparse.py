@@ -87,7 +87,11 @@ class SparseEngine:
         """Return the engine and what its terms and scores depend on."""
         config = self.config
         if config.engine == "learned":
-            return {"engine": config.engine, "model": config.model}
+            return {
+                "engine": config.engine,
+                "model": config.model,
+                "revision": self.model.revision,
+            }
         return {
             "engine": config.engine,
             "k1": config.k1,

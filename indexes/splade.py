@@ -7,11 +7,12 @@ vocabulary. (Formal et al. 2021, 2109.10086.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ragib.config import EncoderConfig
 from ragib.errors import InputError
-from ragib.extras import offline, require
+from ragib.extras import require
+from ragib.models import locate, quiet
 
 if TYPE_CHECKING:
     import torch
@@ -20,21 +21,18 @@ if TYPE_CHECKING:
 class SparseModel:
     """A `SparseEncoder`, from a folder or by hub name, on a GPU when there is one.
 
-    Raises
-    ------
-    InputError
-        The model cannot be found or loaded, or its weights are not safetensors.
+    `revision` says which weights it has. Raises what `ragib.models.locate` does, and `InputError`
+    for a model that is not a `SparseEncoder`.
     """
 
     def __init__(self, name: str) -> None:
         library = require("sentence_transformers", "the learned sparse engine")
-        folder = Path(name).expanduser()
+        folder, self.revision = locate(EncoderConfig(model=name))
         try:
-            self._encoder = library.SparseEncoder(
-                str(folder) if folder.is_dir() else name,
-                local_files_only=folder.is_dir() or offline(),
-                model_kwargs={"use_safetensors": True},
-            )
+            with quiet():
+                self._encoder = library.SparseEncoder(
+                    str(folder), local_files_only=True, model_kwargs={"use_safetensors": True}
+                )
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(

@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragib.config import SparseConfig
+from ragib.config import EncoderConfig, SparseConfig
 from ragib.errors import ConfigError, InputError
 from ragib.indexes.base import Batch, Queries
 from ragib.indexes.sparse import SparseEngine
+from ragib.models import locate
 from ragib.types import Passage
 
 TEXTS = ["the red cat", "a blue bird by the river", "old iron bridge", "who wrote the book", "sun"]
@@ -69,7 +70,11 @@ def test_scores_are_dot_products_of_the_encoder(splade_dir: Path, tmp_path: Path
     alive = np.array([True, True, True, False, True])
     grown = engine.open(parts[:2], alive).search(Queries(questions), 4, None)
     np.testing.assert_array_equal(grown.rows, np.array([0, 1, 2, 4])[merged.rows])
-    assert engine.describe() == {"engine": "learned", "model": str(splade_dir)}
+    assert engine.describe() == {
+        "engine": "learned",
+        "model": str(splade_dir),
+        "revision": locate(EncoderConfig(model=str(splade_dir)))[1],
+    }
 
 
 def test_no_queries_and_no_passages(splade_dir: Path, tmp_path: Path) -> None:
@@ -84,5 +89,5 @@ def test_a_model_is_needed_and_must_load(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"index\.sparse\.model"):
         SparseEngine(SparseConfig(engine="learned"))
     engine = SparseEngine(SparseConfig(engine="learned", model=str(tmp_path)))
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="holds no .safetensors weights"):
         engine.encode(Batch(PASSAGES), tmp_path)
