@@ -29,6 +29,7 @@ Epoch = Callable[[int], Sequence[Example]]
 
 _PURPOSE = "training"
 _POOL = 64
+_LOG_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +109,17 @@ def train(
     # Dropout stays off: with one or two passes over the data it costs time and gains nothing.
     model.modules.eval()
     begun, first = time.monotonic(), step
+    recent: list[dict[str, float]] = []
     for batch in _from_step(epoch, schedule, step):
         for group in optimiser.param_groups:
             group["lr"] = schedule.rate * schedule.factor(step)
-        parts = _update(model, optimiser, weights, batch, loss, schedule)
+        recent.append(_update(model, optimiser, weights, batch, loss, schedule))
         step += 1
-        if step % 20 == 0 or step == schedule.steps:
+        if step % _LOG_EVERY == 0 or step == schedule.steps:
             seconds = time.monotonic() - begun
             speed = (step - first) * schedule.batch_size / seconds
-            log.append({"step": step, "examples_per_second": round(speed, 1), **parts})
+            log.append({"step": step, "examples_per_second": round(speed, 1), **_mean(recent)})
+            recent.clear()
         if progress is not None:
             progress(stage, step * schedule.batch_size, schedule.steps * schedule.batch_size)
         if step % schedule.save_every == 0 or step == schedule.steps:
@@ -186,7 +189,13 @@ def _update(
             sums[name] = sums.get(name, 0.0) + number * len(part) / len(batch)
     torch.nn.utils.clip_grad_norm_(weights, schedule.clip)
     optimiser.step()
-    return {name: round(number, 4) for name, number in sums.items()}
+    return sums
+
+
+def _mean(entries: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {
+        name: round(sum(entry[name] for entry in entries) / len(entries), 4) for name in entries[0]
+    }
 
 
 def _weights(model: EvidenceModel) -> dict[str, torch.Tensor]:

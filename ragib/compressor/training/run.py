@@ -97,7 +97,8 @@ def train_compressor(
     evaluate = None if dev is None else _evaluation(model, dev, plan)
     logs = {"warm-start": stage("warm-start", warm_start_loss, plan.schedule)}
     if plan.bottleneck_steps:
-        beta = max((e["beta"] for e in read_log(out / "bottleneck")[-1:] if "beta" in e), default=0)
+        log = reversed(read_log(out / "bottleneck"))
+        beta = next((entry["beta"] for entry in log if "beta" in entry), 0.0)
         schedule = replace(plan.schedule, steps=plan.bottleneck_steps, rate=plan.bottleneck_rate)
         loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
         logs["bottleneck"] = stage("bottleneck", loss, schedule)
