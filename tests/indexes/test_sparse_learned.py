@@ -89,5 +89,5 @@ def test_a_model_is_needed_and_must_load(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"index\.sparse\.model"):
         SparseEngine(SparseConfig(engine="learned"))
     engine = SparseEngine(SparseConfig(engine="learned", model=str(tmp_path)))
-    with pytest.raises(InputError, match="holds no .safetensors weights"):
+    with pytest.raises(InputError, match=r"holds no \.safetensors weights"):
         engine.encode(Batch(PASSAGES), tmp_path)
