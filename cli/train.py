@@ -9,9 +9,9 @@ import click
 from ragib.cli.common import PATH, echo_json, example, json_option, output, progress_bar
 
 
-@click.group()
+@click.group(epilog=example("ragib train compressor --data train.jsonl.gz --out my-weights"))
 def train() -> None:
-    """Train models on your own data."""
+    """Train the compressor on your own questions."""
 
 
 @train.command(

@@ -79,7 +79,9 @@ def require_space(folder: Path, size: int) -> None:
     IndexDirError
         Less than `size` bytes are free.
     """
-    free = shutil.disk_usage(folder).free
+    # A build that came to nothing has removed its folder by the time this is asked.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(there).free
     if size > free:
         raise IndexDirError(_full(folder, f"{size:,} bytes are needed and {free:,} are free"))
 

@@ -31,12 +31,13 @@ def write(path: str, rounds: int) -> None:
                     index.compact()
 
 
-def read(path: str, stop, outcome) -> None:
+def read(path: str, ready, stop, outcome) -> None:
     seen: set[str] = set()
     late = Index.open(path)
     first = [hit.passage for hit in late.search("poem", 50)]
+    ready.wait(60)
     try:
-        while not stop.is_set():
+        while not (seen and stop.is_set()):
             with Index.open(path) as index:
                 time.sleep(0.01)  # for the writer to move on before anything is searched
                 passages = list(index.passages())
@@ -65,10 +66,11 @@ def context():
 def test_two_processes_read_while_a_third_writes(tmp_path, context):
     path = str(tmp_path / "idx")
     Index.build(version(0), path, CONFIG).close()
-    stop, outcome = context.Event(), context.Queue()
-    readers = [context.Process(target=read, args=(path, stop, outcome)) for _ in range(2)]
+    stop, outcome, ready = context.Event(), context.Queue(), context.Barrier(3)
+    readers = [context.Process(target=read, args=(path, ready, stop, outcome)) for _ in range(2)]
     for reader in readers:
         reader.start()
+    ready.wait(60)
     write(path, 25)
     stop.set()
     results = [outcome.get(timeout=60) for _ in readers]
