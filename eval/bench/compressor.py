@@ -29,9 +29,9 @@ _AT_ONCE = 64
 
 
 def question_of(record: Record) -> Question:
-    """Leave the labels out of a record, and passages that stand in it twice."""
-    passages = {p.id: Passage(p.id, p.id, p.text, p.title) for p in record.passages}
-    return Question(record.id, record.question, tuple(passages.values()))
+    """Leave the labels out of a record."""
+    passages = tuple(Passage(p.id, p.id, p.text, p.title) for p in record.passages)
+    return Question(record.id, record.question, passages)
 
 
 def retained(record: Record, kept: Compressed) -> bool:

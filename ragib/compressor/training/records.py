@@ -70,6 +70,11 @@ def _zipped(path: Path) -> bool:
 
 
 def _record(values: Mapping[str, Any]) -> Record:
+    # A passage that stands twice in a record is taken once, labelled if either copy is.
+    passages: dict[str, LabelledPassage] = {}
+    for passage in map(_passage, values["passages"]):
+        if passage.id not in passages or passage.gold:
+            passages[passage.id] = passage
     return Record(
         id=str(values["id"]),
         source=str(values.get("source", "")),
@@ -77,7 +82,7 @@ def _record(values: Mapping[str, Any]) -> Record:
         answers=tuple(map(str, values["answers"])),
         answerable=bool(values.get("answerable", True)),
         evidence_kind=str(values.get("evidence_kind", "answer-sentence")),
-        passages=tuple(_passage(p) for p in values["passages"]),
+        passages=tuple(passages.values()),
     )
 
 
