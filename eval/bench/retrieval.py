@@ -29,6 +29,13 @@ from ragib.types import Document
 
 SETS = {"nfcorpus": "dev", "scifact": "train", "cranfield": "test", "vaswani": "test"}
 POOL_FACTORS = (1, 2, 3)
+SYSTEMS = (
+    "bm25s used directly",
+    "sparse",
+    "dense",
+    *(f"multi-vector, pool factor {factor}" for factor in POOL_FACTORS),
+    "hybrid",
+)
 MEASURES = ("nDCG@10", "R@100")
 PASSAGES = 200
 """Hits a query for the measures: more than 100, as a long document has several passages."""
@@ -87,11 +94,9 @@ def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[st
                 | _score(data, run)
                 | _times(index, list(data.queries.values()), using)
             )
-    rows.append(
-        {"set": data.name, "system": "bm25s used directly"} | _score(data, bm25s(data, documents))
-    )
-    order = {row["system"]: place for place, row in enumerate(rows)}
-    return sorted(rows, key=lambda row: (row["system"] == "hybrid", order[row["system"]]))
+    direct = _score(data, bm25s(data, documents))
+    rows.append({"set": data.name, "system": "bm25s used directly"} | direct)
+    return sorted(rows, key=lambda row: SYSTEMS.index(row["system"]))
 
 
 def bm25s(data: JudgedSet, documents: Sequence[Document], k: int = 1000) -> Run:
