@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from training_records import NAMES, passage, record, write
+from training_records import NAMES, THINGS, passage, record, write
 
 from ragib.cli.main import cli
 from ragib.compressor.model import EvidenceModel, Outputs, from_base
@@ -22,6 +22,7 @@ from ragib.compressor.training.bottleneck import (
     sentence_probabilities,
 )
 from ragib.compressor.training.calibrate import logistic_regression
+from ragib.compressor.training.cloze import cloze_questions
 from ragib.compressor.training.compose import compose, describe
 from ragib.compressor.training.data import Corpus, Example, Mix, evidence_sentences, make_examples
 from ragib.compressor.training.loop import Schedule, batches, train
@@ -120,6 +121,56 @@ def test_names_are_not_joined_over_one_passage() -> None:
     first = replace(RECORDS[0], answers=("Paris",))
     second = replace(RECORDS[0], id="x", question="When was Paris born?", answers=("1889",))
     assert compose([first, second], seed=0) == []
+
+
+WIKI = [
+    replace(
+        record(number),
+        passages=(
+            passage(
+                f"w{number}",
+                f"{name} Tower was built in the year of the {thing}. It is near {other} Tower. "
+                f"In spring the old {name} Tower is cold.",
+            ),
+        ),
+    )
+    for number, (name, thing, other) in enumerate(
+        zip(NAMES, THINGS, [*NAMES[1:], NAMES[0]], strict=True)
+    )
+]
+
+
+def test_cloze_questions_rest_on_two_passages_named_by_their_subject() -> None:
+    made = cloze_questions(WIKI, seed=0, count=12)
+    assert len(made) == 12
+    assert made == cloze_questions(WIKI, seed=0, count=12)
+    for asked in made:
+        gold = [p for p in asked.passages if p.gold]
+        assert len(gold) == 2
+        assert len(asked.passages) > 2
+        for found in asked.passages:
+            assert found.text.startswith(found.title)
+            assert bool(found.evidence) == found.gold
+            assert all(0 <= s < e <= len(found.text) for s, e in found.evidence)
+
+
+def test_texts_without_names_give_no_cloze_questions() -> None:
+    plain = [replace(RECORDS[0], passages=(passage("p", "it is cold. a dog ran."),))]
+    assert cloze_questions(plain, seed=0, count=5) == []
+    assert cloze_questions([], seed=0, count=5) == []
+
+
+def test_evidence_of_an_unknown_answer_teaches_no_span(model: EvidenceModel) -> None:
+    unknown = replace(
+        RECORDS[0],
+        answers=(),
+        passages=(replace(RECORDS[0].passages[0], answers=(), evidence=((25, 61),)),),
+    )
+    [example] = examples_of(model, [unknown], Mix(second=0, max_tokens=128))
+    assert (example.start, example.end) == (-1, -1)
+    losses = supervised(outputs((1, len(example.pair.ids))), [example])
+    assert float(losses["span"]) == 0.0
+    assert float(losses["keep"]) > 0.0
 
 
 def outputs(shape: tuple[int, int]) -> Outputs:
@@ -323,7 +374,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("{", ":2: not a record"),
-        ('{"id": 1}', ":2: lacks the key 'question'"),
+        ('{"id": 1}', ":2: lacks the key 'passages'"),
         ("3", ":2: not a record"),
         (
             json.dumps(

@@ -38,7 +38,7 @@ class Example:
     `keep` `(t,)` int8 is 1 for tokens of evidence, 0 for other tokens of the passage, -1 for the
     rest. `sentence` `(t,)` int16 numbers the sentences of the passage, -1 outside them. `start` and
     `end` index the first and last token of the answer in the pair; both are 0
-    where the passage does not hold it.
+    where the passage does not hold it, -1 where it holds evidence of an unknown answer.
     """
 
     pair: Pair
@@ -63,7 +63,7 @@ class Mix:
     second: float = 0.15
     second_hops: float = 0.6
     max_tokens: int = 256
-    caps: tuple[int, ...] = (96, 128, 160)
+    caps: tuple[int, ...] = (80, 112, 144)
 
 
 class Corpus:
@@ -196,13 +196,14 @@ def _example(
     numbers[pair.body : -1] = _numbers(tokens, sentence_spans(passage.text))
     inside = answer[(answer >= first) & (answer < first + size)] - first + pair.body
     whole = len(answer) > 0 and len(inside) == len(answer)
+    nowhere = -1 if keep.any() and not record.answers else 0
     return Example(
         pair=pair,
         keep=labels,
         sentence=numbers,
         relevant=bool(keep.any()),
-        start=int(inside[0]) if whole else 0,
-        end=int(inside[-1]) if whole else 0,
+        start=int(inside[0]) if whole else nowhere,
+        end=int(inside[-1]) if whole else nowhere,
     )
 
 

@@ -12,6 +12,7 @@ from ragib.compressor.calibration import Calibration, save_calibration
 from ragib.compressor.model import EvidenceModel, from_base, save
 from ragib.compressor.training.bottleneck import Bottleneck, BottleneckLoss
 from ragib.compressor.training.calibrate import calibrate
+from ragib.compressor.training.cloze import cloze_questions
 from ragib.compressor.training.compose import compose
 from ragib.compressor.training.data import Corpus, Example, Mix, make_examples
 from ragib.compressor.training.loop import Loss, Progress, Schedule, read_log, train
@@ -30,7 +31,8 @@ class Plan:
     the questions is kept for the calibration, at most `calibration_questions` in all; files are
     sorted by article, so few articles are shared. `composed_sources` are those whose questions
     stand alone well enough to be joined into two-hop ones (none: all), `joined` how many
-    unrelated pairs are joined besides. `bottleneck_steps` of 0 leaves that stage out.
+    unrelated pairs are joined besides, and `cloze` how many questions are made of their passages
+    alone. `bottleneck_steps` of 0 leaves that stage out.
     """
 
     schedule: Schedule
@@ -39,6 +41,7 @@ class Plan:
     sources: tuple[str, ...] = ()
     composed_sources: tuple[str, ...] = ()
     joined: int = 1000
+    cloze: int = 10000
     held_out: float = 0.03
     calibration_questions: int = 400
     bottleneck_steps: int = 0
@@ -81,12 +84,13 @@ def train_compressor(
         raise InputError(f"{data}: {len(known) + len(held)} questions are too few to train on")
     model = from_base(plan.base, plan.max_tokens)
     model.freeze_words()
-    records = [*known, *compose(_taken(known, plan), plan.schedule.seed, plan.joined)]
+    one_hop, seed = _taken(known, plan), plan.schedule.seed
+    composed = compose(one_hop, seed, plan.joined)
+    records = [*known, *composed, *cloze_questions(one_hop, seed, plan.cloze)]
     corpus = Corpus(model.tokenizer, records)
 
     def epoch(number: int) -> list[Example]:
-        seed = plan.schedule.seed + number
-        return make_examples(records, corpus, model.special, plan.mix, seed)
+        return make_examples(records, corpus, model.special, plan.mix, seed + number)
 
     def stage(name: str, loss: Loss, schedule: Schedule) -> list[dict[str, float]]:
         folder = out / name

@@ -43,16 +43,19 @@ def supervised(outputs: Outputs, examples: Sequence[Example]) -> dict[str, torch
     keep = torch.from_numpy(labels).to(device)
     known = keep >= 0
     relevant = torch.tensor([float(e.relevant) for e in examples], device=device)
+    # A summed loss over at least one, so that a batch without a known answer gives 0.
+    answered = max(1, sum(e.start >= 0 for e in examples))
     start = torch.tensor([e.start for e in examples], device=device)
     end = torch.tensor([e.end for e in examples], device=device)
+    span = dict(ignore_index=-1, reduction="sum")
     bce = functional.binary_cross_entropy_with_logits
     return {
         "keep": bce(outputs.keep[known], keep[known].float()),
         "span": (
-            functional.cross_entropy(outputs.start, start)
-            + functional.cross_entropy(outputs.end, end)
+            functional.cross_entropy(outputs.start, start, **span)
+            + functional.cross_entropy(outputs.end, end, **span)
         )
-        / 2,
+        / (2 * answered),
         "relevance": bce(outputs.relevance, relevant),
     }
 
