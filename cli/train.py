@@ -24,11 +24,20 @@ def train() -> None:
 @click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
 @click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
+@click.option(
+    "--start", metavar="DIR", type=PATH, help="Trained weights to go on from, in place of a base."
+)
 @click.option("--source", "sources", multiple=True, help="Take only records of this source.")
 @click.option(
     "--two-hop-source", "composed", multiple=True, help="Join only questions of this source."
 )
-@click.option("--steps", type=click.IntRange(min=1), default=3000, show_default=True)
+@click.option(
+    "--steps",
+    type=click.IntRange(min=0),
+    default=3000,
+    show_default=True,
+    help="Updates of the supervised stage.",
+)
 @click.option(
     "--bottleneck-steps",
     type=click.IntRange(min=0),
@@ -70,6 +79,7 @@ def compressor(
     dev: Path | None,
     out: Path,
     base: str,
+    start: Path | None,
     sources: tuple[str, ...],
     composed: tuple[str, ...],
     steps: int,
@@ -108,6 +118,7 @@ def compressor(
     plan = Plan(
         schedule=schedule,
         base=base,
+        start=start,
         max_tokens=max_tokens,
         held_out=held_out,
         sources=sources,

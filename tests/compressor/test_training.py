@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from training_records import NAMES, THINGS, passage, record, write
 
 from ragib.cli.main import cli
-from ragib.compressor.model import EvidenceModel, Outputs, from_base
+from ragib.compressor.model import EvidenceModel, Outputs, from_base, load
 from ragib.compressor.registry import load_compressor
 from ragib.compressor.training.bottleneck import (
     Bottleneck,
@@ -27,6 +27,7 @@ from ragib.compressor.training.compose import compose, describe
 from ragib.compressor.training.data import Corpus, Example, Mix, evidence_sentences, make_examples
 from ragib.compressor.training.loop import Schedule, batches, train
 from ragib.compressor.training.records import Record, read_records
+from ragib.compressor.training.run import Plan, train_compressor
 from ragib.compressor.training.silver import candidate_sets, label
 from ragib.compressor.training.warm_start import mean_loss, supervised, warm_start_loss
 from ragib.compressor.windows import collate
@@ -422,6 +423,21 @@ def test_command_trains_a_compressor_that_works(tiny_encoder_dir: Path, tmp_path
     assert {"warm-start", "bottleneck"} == logs.keys()
 
 
+def test_training_goes_on_from_trained_weights(tiny_encoder_dir: Path, tmp_path: Path) -> None:
+    data = write(RECORDS, tmp_path / "train.jsonl")
+    common = dict(held_out=0.5, cloze=0, joined=0, mix=Mix(max_tokens=128))
+    first, second = tmp_path / "first", tmp_path / "second"
+    schedule = Schedule(steps=2, batch_size=8, micro_batch=8)
+    train_compressor(data, first, Plan(schedule, base=str(tiny_encoder_dir), **common))
+    onwards = Plan(replace(schedule, steps=0), start=first, bottleneck_steps=1, **common)
+    train_compressor(data, second, onwards)
+    logs = json.loads((second / "training.json").read_text())["logs"]
+    assert list(logs) == ["bottleneck"]
+    before, after = (load(folder).modules["tokens"].weight for folder in (first, second))
+    torch.testing.assert_close(before, after, atol=1e-3, rtol=0.1)
+    assert not torch.equal(before, after)
+
+
 def test_command_refuses_too_little_data(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     data = write(RECORDS[:1], tmp_path / "train.jsonl")
     result = CliRunner().invoke(
@@ -443,8 +459,6 @@ def test_command_refuses_too_little_data(tiny_encoder_dir: Path, tmp_path: Path)
 
 
 def test_unknown_source_is_too_few_questions(tmp_path: Path, tiny_encoder_dir: Path) -> None:
-    from ragib.compressor.training.run import Plan, train_compressor
-
     data = write(RECORDS, tmp_path / "train.jsonl")
     plan = Plan(Schedule(steps=1), base=str(tiny_encoder_dir), sources=("nowhere",))
     with pytest.raises(InputError, match="0 questions"):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ragib.compressor.calibration import Calibration, save_calibration
-from ragib.compressor.model import EvidenceModel, from_base, save
+from ragib.compressor.model import EvidenceModel, from_base, load, save
 from ragib.compressor.training.bottleneck import Bottleneck, BottleneckLoss
 from ragib.compressor.training.calibrate import calibrate
 from ragib.compressor.training.cloze import cloze_questions
@@ -27,6 +27,7 @@ _DEV_QUESTIONS = 256
 class Plan:
     """What to train on, and how.
 
+    `start` is a folder with trained weights to go on from, in place of fresh heads on `base`.
     `sources` says which records to take (none: all). Of each source the last `held_out` share of
     the questions is kept for the calibration, at most `calibration_questions` in all; files are
     sorted by article, so few articles are shared. `composed_sources` are those whose questions
@@ -37,6 +38,7 @@ class Plan:
 
     schedule: Schedule
     base: str = "embedded"
+    start: Path | None = None
     max_tokens: int = 256
     sources: tuple[str, ...] = ()
     composed_sources: tuple[str, ...] = ()
@@ -82,7 +84,7 @@ def train_compressor(
     known, held = split(list(read_records(data, plan.sources)), plan.held_out)
     if not known or not held:
         raise InputError(f"{data}: {len(known) + len(held)} questions are too few to train on")
-    model = from_base(plan.base, plan.max_tokens)
+    model = from_base(plan.base, plan.max_tokens) if plan.start is None else load(plan.start)
     model.freeze_words()
     one_hop, seed = _taken(known, plan), plan.schedule.seed
     composed = compose(one_hop, seed, plan.joined)
@@ -99,7 +101,9 @@ def train_compressor(
         )
 
     evaluate = None if dev is None else _evaluation(model, dev, plan)
-    logs = {"warm-start": stage("warm-start", warm_start_loss, plan.schedule)}
+    logs: dict[str, list[dict[str, float]]] = {}
+    if plan.schedule.steps:
+        logs["warm-start"] = stage("warm-start", warm_start_loss, plan.schedule)
     if plan.bottleneck_steps:
         log = reversed(read_log(out / "bottleneck"))
         beta = next((entry["beta"] for entry in log if "beta" in entry), 0.0)
@@ -109,7 +113,8 @@ def train_compressor(
     calibration = calibrate(model, calibration_set(held, plan), progress=progress)
     save(model, out)
     save_calibration(calibration, out)
-    summary = {"plan": asdict(plan), "questions": len(known), "records": len(records), "logs": logs}
+    settings = asdict(plan) | {"start": None if plan.start is None else str(plan.start)}
+    summary = {"plan": settings, "questions": len(known), "records": len(records), "logs": logs}
     (out / "training.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
     return calibration
 
