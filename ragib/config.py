@@ -39,7 +39,7 @@ class EncoderConfig(_Section):
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     max_tokens: int = Field(256, ge=16, le=32768)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int | None = Field(None, ge=1, description="default: 8 on a CPU, 128 on a GPU")
 
 
 class ChunkConfig(_Section):

@@ -99,7 +99,8 @@ class TransformerEncoder:
         self.revision = revision
         self.trained_projection = late
         self._model = model
-        self._batch_size = config.batch_size
+        # Small batches of like length stay in the caches of a CPU and fill a GPU poorly.
+        self._batch_size = config.batch_size or (128 if model.device.type == "cuda" else 8)
         limit = model.max_seq_length
         model.max_seq_length = min(config.max_tokens, limit) if limit else config.max_tokens
         probe = self._encode(["a"], [0], "document", dense=not late, tokens=True)

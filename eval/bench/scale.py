@@ -4,8 +4,8 @@
 
 FOLDER is a BEIR folder. Rows with `dup_of` repeat another document's text and are left out, of
 the judgements as well. The sparse index covers all documents; dense and multi-vector cover the
-judged ones and as many others as make up `--encoded`. Every build runs in a process of its own,
-so that its peak memory is its own.
+judged ones and as many others as make up `--encoded`, in one build with a sparse index beside them.
+Every build runs in a process of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 import click
 import numpy as np
 
-from ragib.config import IndexConfig, Kind
+from ragib.config import KINDS, EncoderConfig, IndexConfig, Using
 from ragib.eval.bench.common import markdown_table, report
 from ragib.eval.datasets import JudgedSet, read_beir
 from ragib.eval.measures import document_scores, mean, retrieval
@@ -51,35 +51,39 @@ def subset(data: JudgedSet, size: int) -> Iterator[Document]:
     yield from islice(others, max(0, size - count))
 
 
-def measure(data: JudgedSet, kind: Kind, size: int | None, folder: Path) -> dict[str, Any]:
-    """Build one kind of index, search all questions, and say what it took."""
+def build(data: JudgedSet, config: IndexConfig, size: int | None, out: Path) -> dict[str, float]:
+    """Build an index; say how many seconds it took and how many bytes of memory at most."""
     documents = distinct(data) if size is None else subset(data, size)
     started = time.perf_counter()
-    Index.build(documents, folder / kind, IndexConfig(kinds=(kind,))).close()
-    built = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    Index.build(documents, out, config).close()
+    return {
+        "build_s": time.perf_counter() - started,
+        "build_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def measure(data: JudgedSet, using: Using, folder: Path) -> dict[str, Any]:
+    """Open an index, search all questions, and say how long it took and how good it was."""
     started = time.perf_counter()
-    index = Index.open(folder / kind)
+    index = Index.open(folder)
     opened = time.perf_counter() - started
     questions = list(data.queries.values())
     for question in questions[:10]:
-        index.search(question, k=10, using=kind)
+        index.search(question, k=10, using=using)
     seconds = []
     for question in questions[:TIMED]:
         started = time.perf_counter()
-        index.search(question, k=10, using=kind)
+        index.search(question, k=10, using=using)
         seconds.append(time.perf_counter() - started)
-    hits = index.search_batch(questions, k=200, using=kind)
+    hits = index.search_batch(questions, k=200, using=using)
     run = dict(zip(data.queries, map(document_scores, hits), strict=True))
     scores = {name: mean(of) for name, of in retrieval(data.qrels, run, MEASURES).items()}
     info = index.info()
     return {
-        "kind": kind,
+        "kind": using,
         "documents": info["documents"],
         "passages": info["passages"],
-        "build_s": built,
-        "build_peak_bytes": peak,
-        "bytes": info["bytes"][kind],
+        "bytes": info["bytes"]["total" if using == "hybrid" else using],
         "open_s": opened,
         "p50_ms": float(np.percentile(seconds, 50)) * 1000,
         "p95_ms": float(np.percentile(seconds, 95)) * 1000,
@@ -114,18 +118,24 @@ def _cells(row: dict[str, Any]) -> list[str]:
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--encoded", default=20_000, show_default=True, help="documents encoded")
-@click.option("--kind", "kinds", multiple=True, default=("sparse", "dense", "multivector"))
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
-def main(data: Path, encoded: int, kinds: tuple[Kind, ...], page: Path | None) -> None:
+def main(data: Path, encoded: int, dtype: Any, page: Path | None) -> None:  # noqa: ANN401
     """Measure building and searching the corpus in the folder DATA."""
     judged = without_repeats(read_beir(data, "test"))
+    encoder = EncoderConfig(dtype=dtype)
+    builds: list[tuple[IndexConfig, int | None, tuple[Using, ...]]] = [
+        (IndexConfig(kinds=("sparse",)), None, ("sparse",)),
+        (IndexConfig(encoder=encoder), encoded, (*KINDS, "hybrid")),
+    ]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind in kinds:
-            size = None if kind == "sparse" else encoded
+        for number, (config, size, systems) in enumerate(builds):
+            out = Path(folder) / str(number)
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                rows.append(pool.apply(measure, (judged, kind, size, Path(folder))))
-            click.echo(f"{kind} done", err=True)
+                built = pool.apply(build, (judged, config, size, out))
+            rows += [measure(judged, using, out) | built for using in systems]
+            click.echo(f"{' + '.join(config.kinds)} done", err=True)
     header = [
         "index",
         "passages",
