@@ -30,6 +30,9 @@ Matrix = NDArray[np.float32]
 _GROUP = 128
 """Query vectors that are scored in one pass over the passages."""
 
+_SPARE = 50
+"""Candidates beyond `k` that are rescored at most."""
+
 
 class MultiVectorEngine:
     """Token vectors of passages, searched by MaxSim.
@@ -174,7 +177,9 @@ class MultiVectorSearcher:
             scores[:, rows] = scan(block, queries, None if keep is None else keep[rows])
         if self._rescore == 0:
             return select(scores, k)
-        candidates = select(scores, min(k * self._rescore, len(wanted)))
+        # Coding shifts a score by little, so at large k only the ranks around the last can change.
+        count = min(k * self._rescore, k + _SPARE, len(wanted))
+        candidates = select(scores, count)
         results = [
             self._again(query, rows, line, k)
             for query, rows, line in zip(queries, candidates.rows, candidates.scores, strict=True)

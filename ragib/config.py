@@ -69,7 +69,7 @@ class MultiVectorConfig(_Section):
 
     dim: int = Field(128, ge=8)
     pool_factor: float = Field(2.0, ge=1)
-    rescore: int = Field(4, ge=0, description="candidates a result, rescored with finer vectors")
+    rescore: int = Field(4, ge=0, description="candidates a result, rescored; 0: none")
 
 
 class SparseConfig(_Section):
