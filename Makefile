@@ -5,6 +5,8 @@
 PY ?= python3
 VENV := .venv
 VLLM := .venv-vllm
+DATA ?= ../shared/data
+BENCH = $(VENV)/bin/python -m ragib.eval.bench
 INPUTS := pyproject.toml constraints.txt Makefile
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -28,7 +30,9 @@ test-vllm: $(VLLM)/vllm.stamp
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm_engine
 
 bench: $(VENV)/dev.stamp
-	$(VENV)/bin/python -m ragib.eval.bench.retrieval --data ../shared/data
+	$(BENCH).retrieval --data $(DATA)/ir --page docs/benchmarks.md --readme README.md
+	$(BENCH).scale --data $(DATA)/corpus/ottqa --dtype bfloat16 --page docs/benchmarks.md
+	$(BENCH).maxsim --page docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) $(VLLM) build dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
