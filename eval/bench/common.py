@@ -9,13 +9,13 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from ragib.errors import InputError
+from ragib.errors import InputError, RagibError
 
 _SHOWN = ("torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s", "numpy")
 
@@ -29,6 +29,15 @@ def provenance() -> dict[str, str]:
         "hardware": f"{len(os.sched_getaffinity(0))} x {_processor()}, {_memory_gib():.0f} GiB",
         "versions": ", ".join([f"Python {platform.python_version()}", *_versions()]),
     }
+
+
+def run(command: Callable[[], object]) -> None:
+    """Run a benchmark's command; an error of ours is one line and its exit code."""
+    try:
+        command()
+    except RagibError as error:
+        print(f"ragib: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

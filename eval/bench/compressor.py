@@ -19,7 +19,7 @@ from ragib.compressor.selection import ScoredSentence, Sentence, select
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
 from ragib.errors import InputError
-from ragib.eval.bench.common import markdown_table, report
+from ragib.eval.bench.common import markdown_table, report, run
 from ragib.text import Span, batched
 from ragib.types import Compressed, Dropped, Evidence, Passage, Question
 
@@ -160,4 +160,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

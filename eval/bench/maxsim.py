@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from ragib.config import MultiVectorConfig
 from ragib.encoders import Encoded, TokenVectors
-from ragib.eval.bench.common import markdown_table, provenance, report
+from ragib.eval.bench.common import markdown_table, provenance, report, run
 from ragib.extras import require
 from ragib.indexes.base import Batch, Queries
 from ragib.indexes.maxsim import exact_int8
@@ -102,7 +102,7 @@ def measure(ways: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[
     return times
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Build, time and compare; returns what is printed."""
     torch = require("torch", "this benchmark")
     torch.set_num_threads(1)
@@ -202,7 +202,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     parser.add_argument("--page", type=Path, help="write the table into this page as well")
     args = parser.parse_args(arguments)
-    result = run(args)
+    result = compare(args)
     if args.json:
         print(json.dumps({**provenance(), **result}, indent=1))
     else:
@@ -210,4 +210,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

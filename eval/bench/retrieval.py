@@ -9,7 +9,6 @@ the text of the question to ten hits, encoding included.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import click
 import numpy as np
 
-from ragib.config import IndexConfig, Kind, MultiVectorConfig, SparseConfig
+from ragib.config import IndexConfig, Kind, MultiVectorConfig, SparseConfig, Using
 from ragib.corpus import BadRecords
 from ragib.encoders import Encoded, Encoder, load_encoder
-from ragib.eval.bench.common import markdown_table, report, write_section
+from ragib.eval.bench.common import markdown_table, report, run, write_section
+from ragib.eval.bench.searching import MEASURES, quality, query_times, search_all
 from ragib.eval.datasets import JudgedSet, read_beir
-from ragib.eval.measures import Run, document_scores, mean, retrieval
+from ragib.eval.measures import Run
 from ragib.extras import require
 from ragib.indexes.index import Index
 from ragib.types import Document
@@ -36,11 +36,6 @@ SYSTEMS = (
     *(f"multi-vector, pool factor {factor}" for factor in POOL_FACTORS),
     "hybrid",
 )
-MEASURES = ("nDCG@10", "R@100")
-PASSAGES = 200
-"""Hits a query for the measures: more than 100, as a long document has several passages."""
-TIMED = 200
-"""Questions timed a system, after ten that warm it up."""
 
 
 class Remembering:
@@ -79,7 +74,7 @@ def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[st
     rows: list[dict[str, Any]] = []
     for factor in POOL_FACTORS:
         kinds: tuple[Kind, ...] = ("multivector",)
-        systems = {f"multi-vector, pool factor {factor}": "multivector"}
+        systems: dict[str, Using] = {f"multi-vector, pool factor {factor}": "multivector"}
         if factor == 2:
             kinds = ("dense", "multivector", "sparse")
             systems = {"sparse": "sparse", "dense": "dense", **systems, "hybrid": "hybrid"}
@@ -87,14 +82,13 @@ def measure_set(data: JudgedSet, encoder: Encoder, folder: Path) -> list[dict[st
         index = Index.build(documents, folder / f"pool-{factor}", config, encoder=remembering)
         bytes_of = index.info()["bytes"]
         for name, using in systems.items():
-            run = _run(index, data, using)
             size = sum(bytes_of[kind] for kind in (kinds if using == "hybrid" else (using,)))
             rows.append(
                 {"set": data.name, "system": name, "bytes": size}
-                | _score(data, run)
-                | _times(index, list(data.queries.values()), using)
+                | quality(data, search_all(index, data, using))
+                | query_times(index, list(data.queries.values()), using)
             )
-    direct = _score(data, bm25s(data, documents))
+    direct = quality(data, bm25s(data, documents))
     rows.append({"set": data.name, "system": "bm25s used directly"} | direct)
     return sorted(rows, key=lambda row: SYSTEMS.index(row["system"]))
 
@@ -115,27 +109,6 @@ def bm25s(data: JudgedSet, documents: Sequence[Document], k: int = 1000) -> Run:
         query: {documents[row].id: float(s) for row, s in zip(rs, ss, strict=True) if s > 0}
         for query, rs, ss in zip(data.queries, rows, scores, strict=True)
     }
-
-
-def _run(index: Index, data: JudgedSet, using: Any) -> Run:  # noqa: ANN401
-    hits = index.search_batch(list(data.queries.values()), k=PASSAGES, using=using)
-    return dict(zip(data.queries, map(document_scores, hits), strict=True))
-
-
-def _score(data: JudgedSet, run: Run) -> dict[str, float]:
-    return {name: mean(of) for name, of in retrieval(data.qrels, run, MEASURES).items()}
-
-
-def _times(index: Index, questions: Sequence[str], using: Any) -> dict[str, float]:  # noqa: ANN401
-    for question in questions[:10]:
-        index.search(question, k=10, using=using)
-    seconds = []
-    for question in questions[:TIMED]:
-        started = time.perf_counter()
-        index.search(question, k=10, using=using)
-        seconds.append(time.perf_counter() - started)
-    p50, p95 = np.percentile(seconds, [50, 95])
-    return {"p50_ms": float(p50) * 1000, "p95_ms": float(p95) * 1000}
 
 
 def averages(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -188,4 +161,4 @@ def main(data: Path, names: tuple[str, ...], page: Path | None, readme: Path | N
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -21,17 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from ragib.config import KINDS, EncoderConfig, IndexConfig, Using
-from ragib.eval.bench.common import markdown_table, report
+from ragib.eval.bench.common import markdown_table, report, run
+from ragib.eval.bench.searching import MEASURES, quality, query_times, search_all
 from ragib.eval.datasets import JudgedSet, read_beir
-from ragib.eval.measures import document_scores, mean, retrieval
 from ragib.indexes.index import Index
 from ragib.types import Document
-
-MEASURES = ("nDCG@10", "R@100")
-TIMED = 200
 
 
 def distinct(data: JudgedSet) -> Iterator[Document]:
@@ -67,17 +63,6 @@ def measure(data: JudgedSet, using: Using, folder: Path) -> dict[str, Any]:
     started = time.perf_counter()
     index = Index.open(folder)
     opened = time.perf_counter() - started
-    questions = list(data.queries.values())
-    for question in questions[:10]:
-        index.search(question, k=10, using=using)
-    seconds = []
-    for question in questions[:TIMED]:
-        started = time.perf_counter()
-        index.search(question, k=10, using=using)
-        seconds.append(time.perf_counter() - started)
-    hits = index.search_batch(questions, k=200, using=using)
-    run = dict(zip(data.queries, map(document_scores, hits), strict=True))
-    scores = {name: mean(of) for name, of in retrieval(data.qrels, run, MEASURES).items()}
     info = index.info()
     return {
         "kind": using,
@@ -85,9 +70,8 @@ def measure(data: JudgedSet, using: Using, folder: Path) -> dict[str, Any]:
         "passages": info["passages"],
         "bytes": info["bytes"]["total" if using == "hybrid" else using],
         "open_s": opened,
-        "p50_ms": float(np.percentile(seconds, 50)) * 1000,
-        "p95_ms": float(np.percentile(seconds, 95)) * 1000,
-        **scores,
+        **query_times(index, list(data.queries.values()), using),
+        **quality(data, search_all(index, data, using)),
     }
 
 
@@ -151,4 +135,4 @@ def main(data: Path, encoded: int, dtype: Any, page: Path | None) -> None:  # no
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
