@@ -6,9 +6,11 @@ import re
 from collections.abc import AsyncIterator, Sequence
 
 from ragib.generators.base import Generation, Quote, Request
-from ragib.text import sentences
+from ragib.text import count_words, sentences
 
 _WORD = re.compile(r"\w+")
+_HEADING_WORDS = 3
+_SENTENCE_ENDS = (".", "!", "?", "\u2026", "\u3002", "\"", "\u201d", ")")
 
 
 class Reader:
@@ -16,7 +18,9 @@ class Reader:
 
     The sentence comes from the evidence the compressor scored highest. Where that holds several,
     the one that shares the largest part of the question's words is taken, the first among
-    equals. It abstains when there is no evidence. `confidence` is the score of the evidence.
+    equals. Headings, up to three words that do not end as a sentence does, are passed over where
+    there is anything else. It abstains when there is no evidence. `confidence` is the score of the
+    evidence.
     """
 
     name = "reader"
@@ -42,11 +46,16 @@ def _read(request: Request) -> Generation:
     numbered = [(n, piece) for n, piece in enumerate(request.evidence) if piece.text.strip()]
     if not numbered:
         return Generation("", abstained=True, usage=usage)
-    number, best = max(numbered, key=lambda entry: entry[1].score)
+    prose = [entry for entry in numbered if not _is_heading(entry[1].text)]
+    number, best = max(prose or numbered, key=lambda entry: entry[1].score)
     asked = _words(request.question)
     candidates = [best.text[start:end] for start, end in sentences(best.text)]
     text = max(candidates, key=lambda sentence: len(asked & _words(sentence)))
     return Generation(text, (Quote(number, text),), usage=usage, confidence=best.score)
+
+
+def _is_heading(text: str) -> bool:
+    return count_words(text) <= _HEADING_WORDS and not text.rstrip().endswith(_SENTENCE_ENDS)
 
 
 def _words(text: str) -> set[str]:

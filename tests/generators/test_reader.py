@@ -33,6 +33,14 @@ def test_within_one_piece_the_sentence_nearest_to_the_question_answers():
     assert got.text == "The bridge was built in 1901."
 
 
+def test_a_heading_answers_only_where_there_is_nothing_else():
+    heading, text = evidence("# Bridges", 0.9), evidence("The bridge opened in 1937.", 0.4)
+    assert read("When did the bridge open?", heading, text).text == "The bridge opened in 1937."
+    assert read("When did the bridge open?", heading).text == "# Bridges"
+    short = evidence("Ada built it.", 0.9)
+    assert read("Who built the bridge?", short, text).text == "Ada built it."
+
+
 def test_without_evidence_it_abstains():
     for pieces in ((), (evidence("  \n", 1.0),)):
         got = read("Who?", *pieces)
