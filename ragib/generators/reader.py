@@ -10,7 +10,7 @@ from ragib.text import count_words, sentences
 
 _WORD = re.compile(r"\w+")
 _HEADING_WORDS = 3
-_SENTENCE_ENDS = (".", "!", "?", "\u2026", "\u3002", "\"", "\u201d", ")")
+_SENTENCE_ENDS = (".", "!", "?", "\u2026", "\u3002", '"', "\u201d", ")")
 
 
 class Reader:
