@@ -156,10 +156,21 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path) -> None:
     fifo = tmp_path / "corpus.jsonl"
     os.mkfifo(fifo)
     command = [sys.executable, "-m", "ragib", "delete", "idx", "--ids", fifo]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with fifo.open("w"):  # blocks until the process has opened the other end
+    # A shell starts background jobs with SIGINT ignored, and children inherit that.
+    with (
+        subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ) as process,
+        fifo.open("w"),
+    ):  # blocks until the process has opened the other end
         time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=60)
+        try:
+            _, stderr = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert stderr == "ragib: interrupted\n"
