@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from ragib.extras import require
 from ragib.indexes.base import Mask, TopK
 from ragib.indexes.postings import Postings
-from ragib.indexes.scoring import QueryTerms, Weights, best_positive
-from ragib.indexes.topk import empty
+from ragib.indexes.scoring import QueryTerms, Weights, best_positive, one_by_one
 
 
 def bm25_weights(postings: Postings, count: int, k1: float, b: float) -> Weights:
@@ -65,13 +64,12 @@ class Bm25sScorer:
 
     def __call__(self, queries: Sequence[QueryTerms], k: int, allowed: Mask | None) -> TopK:
         """Return the best `k` rows of each query."""
-        found = empty(len(queries), k)
-        for i, query in enumerate(queries):
-            repeated = np.repeat(query.ids, query.weights.astype(np.int64))
-            scores = self._retriever.get_scores_from_ids(repeated)
-            best = best_positive(scores[None], k, allowed)
-            found.rows[i], found.scores[i] = best.rows[0], best.scores[0]
-        return found
+        return one_by_one(self._scores, queries, k, allowed)
+
+    def _scores(self, query: QueryTerms) -> Weights:
+        repeated = np.repeat(query.ids, query.weights.astype(np.int64))
+        scores: Weights = self._retriever.get_scores_from_ids(repeated)
+        return scores
 
     @cached_property
     def _retriever(self) -> Any:  # noqa: ANN401

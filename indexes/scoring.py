@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -42,6 +42,20 @@ def best_positive(scores: Weights, k: int, allowed: Mask | None) -> TopK:
     return select(scores if allowed is None else scores * allowed, k, floor=0)
 
 
+def one_by_one(
+    score: Callable[[QueryTerms], Weights],
+    queries: Sequence[QueryTerms],
+    k: int,
+    allowed: Mask | None,
+) -> TopK:
+    """Score all rows for one query after another, and select the best `k` for each."""
+    found = empty(len(queries), k)
+    for i, query in enumerate(queries):
+        best = best_positive(score(query)[None], k, allowed)
+        found.rows[i], found.scores[i] = best.rows[0], best.scores[0]
+    return found
+
+
 @dataclass
 class WeightScorer:
     """Adds up weighted postings term by term."""
@@ -52,11 +66,7 @@ class WeightScorer:
 
     def __call__(self, queries: Sequence[QueryTerms], k: int, allowed: Mask | None) -> TopK:
         """Return the best `k` rows of each query."""
-        found = empty(len(queries), k)
-        for i, query in enumerate(queries):
-            best = best_positive(self._scores(query)[None], k, allowed)
-            found.rows[i], found.scores[i] = best.rows[0], best.scores[0]
-        return found
+        return one_by_one(self._scores, queries, k, allowed)
 
     def _scores(self, query: QueryTerms) -> Weights:
         scores = np.zeros(self.rows, np.float32)
