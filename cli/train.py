@@ -20,7 +20,9 @@ def train() -> None:
         "ragib compress --compressor my-weights --input qa.jsonl --output kept.jsonl",
     )
 )
-@click.option("--data", metavar="FILE", type=PATH, required=True, help="Questions, JSON lines.")
+@click.option(
+    "--data", metavar="FILE", type=PATH, required=True, multiple=True, help="Questions, JSON lines."
+)
 @click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
 @click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
@@ -75,7 +77,7 @@ def train() -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def compressor(
-    data: Path,
+    data: tuple[Path, ...],
     dev: Path | None,
     out: Path,
     base: str,

@@ -53,17 +53,18 @@ class Example:
 class Mix:
     """How many examples a question gives.
 
-    `distractors` a question; `second` is the share of one-hop examples that are second readings,
-    `second_hops` that of two-hop examples. Sequences have at most `max_tokens`; of the passage they
+    `distractors` a question of one hop, `distractors_hops` one of several; `second` is the share
+    of one-hop examples that are second readings, `second_hops` that of the others. Sequences have at most `max_tokens`; of the passage they
     show at most one of `caps` tokens, drawn without regard to its labels: the length must not
     tell gold from distractor.
     """
 
     distractors: int = 1
+    distractors_hops: int = 3
     second: float = 0.15
     second_hops: float = 0.6
     max_tokens: int = 256
-    caps: tuple[int, ...] = (80, 112, 144)
+    caps: tuple[int, ...] = (80, 112, 160, 208)
 
 
 class Corpus:
@@ -135,8 +136,10 @@ def make_examples(
     for record in records:
         gold = [p for p in record.passages if p.gold]
         others = [p for p in record.passages if not p.gold]
-        drawn = rng.sample(others, min(mix.distractors, len(others)))
-        share = mix.second_hops if len(gold) > 1 else mix.second
+        hops = len(gold) > 1
+        wanted = mix.distractors_hops if hops else mix.distractors
+        drawn = rng.sample(others, min(wanted, len(others)))
+        share = mix.second_hops if hops else mix.second
         for passage in [*gold, *drawn]:
             shown: Ids = np.zeros(0, np.int32)
             if rng.random() < share:

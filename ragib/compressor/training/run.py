@@ -21,6 +21,7 @@ from ragib.compressor.training.warm_start import mean_loss, warm_start_loss
 from ragib.errors import InputError
 
 _DEV_QUESTIONS = 256
+_LEAST_HELD_OUT = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,8 @@ class Plan:
 
     `start` is a folder with trained weights to go on from, in place of fresh heads on `base`.
     `sources` says which records to take (none: all). Of each source the last `held_out` share of
-    the questions is kept for the calibration, at most `calibration_questions` in all; files are
-    sorted by article, so few articles are shared. `composed_sources` are those whose questions
+    the questions (or 50, if they are at most a tenth of them) is kept for the calibration, at most
+    `calibration_questions` in all; files are sorted by article, so few articles are shared. `composed_sources` are those whose questions
     stand alone well enough to be joined into two-hop ones (none: all), `joined` how many
     unrelated pairs are joined besides, and `cloze` how many questions are made of their passages
     alone. `bottleneck_steps` of 0 leaves that stage out.
@@ -42,10 +43,10 @@ class Plan:
     max_tokens: int = 256
     sources: tuple[str, ...] = ()
     composed_sources: tuple[str, ...] = ()
-    joined: int = 1000
-    cloze: int = 10000
+    joined: int = 500
+    cloze: int = 2000
     held_out: float = 0.03
-    calibration_questions: int = 400
+    calibration_questions: int = 800
     bottleneck_steps: int = 0
     bottleneck_rate: float = 3e-5
     target: float = 0.1
@@ -53,7 +54,7 @@ class Plan:
 
 
 def train_compressor(
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     plan: Plan,
     *,
@@ -65,7 +66,7 @@ def train_compressor(
     Parameters
     ----------
     data
-        Records as JSON lines.
+        Files of records as JSON lines.
     out
         Gets `model.safetensors`, `evidence.json`, `calibration.json` and `training.json`, and
         checkpoints in `warm-start/` and `bottleneck/`, from which an interrupted run goes on.
@@ -81,9 +82,11 @@ def train_compressor(
     InputError
         A file cannot be used, or holds too few questions.
     """
-    known, held = split(list(read_records(data, plan.sources)), plan.held_out)
+    asked = [record for path in data for record in read_records(path, plan.sources)]
+    known, held = split(asked, plan.held_out)
     if not known or not held:
-        raise InputError(f"{data}: {len(known) + len(held)} questions are too few to train on")
+        names = ", ".join(map(str, data))
+        raise InputError(f"{names}: {len(asked)} questions are too few to train on")
     model = from_base(plan.base, plan.max_tokens) if plan.start is None else load(plan.start)
     model.freeze_words()
     one_hop, seed = _taken(known, plan), plan.schedule.seed
@@ -127,7 +130,8 @@ def split(records: Sequence[Record], held_out: float) -> tuple[list[Record], lis
     known: list[Record] = []
     held: list[Record] = []
     for group in by_source.values():
-        cut = len(group) - max(1, round(len(group) * held_out))
+        share = max(len(group) * held_out, min(_LEAST_HELD_OUT, len(group) / 10))
+        cut = len(group) - max(1, round(share))
         known += group[:cut]
         held += group[cut:]
     return known, held
