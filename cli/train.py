@@ -41,6 +41,13 @@ def train() -> None:
     help="Updates of the supervised stage.",
 )
 @click.option(
+    "--silver-steps",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Updates on evidence chosen anew by its IB score.",
+)
+@click.option(
     "--bottleneck-steps",
     type=click.IntRange(min=0),
     default=0,
@@ -85,6 +92,7 @@ def compressor(
     sources: tuple[str, ...],
     composed: tuple[str, ...],
     steps: int,
+    silver_steps: int,
     bottleneck_steps: int,
     target: float,
     batch_size: int,
@@ -125,6 +133,7 @@ def compressor(
         held_out=held_out,
         sources=sources,
         composed_sources=composed,
+        silver_steps=silver_steps,
         bottleneck_steps=bottleneck_steps,
         target=target,
     )

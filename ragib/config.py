@@ -114,10 +114,12 @@ class RetrieverConfig(_Section):
 class CompressorConfig(_Section):
     """What is kept of the passages; at most one of `keep`, `budget`, `risk`, `threshold`.
 
-    With none of the four, every compressor uses its own default.
+    With none of the four, every compressor uses its own default. `model` is the folder or hub name
+    of the weights that `llmlingua-2` and `open-provence` are adapters of.
     """
 
     name: str = "embedding-sentence"
+    model: str | None = None
     keep: Share | None = Field(None, description="share of the words of all passages")
     budget: int | None = Field(None, ge=1, description="tokens kept a question")
     risk: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -136,9 +138,9 @@ class CompressorConfig(_Section):
 
 
 class GeneratorConfig(_Section):
-    """Who answers. `model` is a folder or hub name; `reader` needs none."""
+    """Who answers. `model` is a folder or hub name; `reader` has its own, `sentence` needs none."""
 
-    name: Literal["reader", "vllm", "openai", "transformers"] = "reader"
+    name: Literal["reader", "sentence", "vllm", "openai", "transformers"] = "reader"
     model: str | None = None
     base_url: str = "http://127.0.0.1:8000/v1"
     api_key_env: str = "OPENAI_API_KEY"

@@ -10,7 +10,7 @@ from time import perf_counter
 
 from ragib.compressor.base import Compressor
 from ragib.compressor.registry import load_compressor
-from ragib.config import CompressorConfig, Config, load_config
+from ragib.config import CompressorConfig, Config, GeneratorConfig, load_config
 from ragib.encoders import Encoder
 from ragib.errors import GenerationError, InputError
 from ragib.generators.base import Generation, Generator, Request
@@ -88,10 +88,9 @@ class RAG:
                 raise InputError("overrides go over a file; change the Config itself instead")
         else:
             config = load_config(config, overrides)
+        compressor = load_compressor(config.compressor, _shared_encoder(config.compressor, index))
         return cls(
-            Retriever(index, config.retriever),
-            load_compressor(config.compressor, _shared_encoder(config.compressor, index)),
-            load_generator(config.generator),
+            Retriever(index, config.retriever), compressor, _generator(config.generator, compressor)
         )
 
     def ask(
@@ -220,6 +219,17 @@ def _shared_encoder(config: CompressorConfig, index: Index) -> Encoder | None:
     """Spare a second copy of the model where the compressor can use the index's own."""
     wanted = config.name == "embedding-sentence" or config.budget is not None
     return index.encoder if wanted and "dense" in index.config.kinds else None
+
+
+def _generator(config: GeneratorConfig, compressor: Compressor) -> Generator:
+    """Let the built-in reader read with the compressor's model, where that is trained."""
+    if config.name == "reader" and config.model is None and compressor.name == "ib":
+        from ragib.compressor.ib import IBCompressor
+        from ragib.generators.reader import Reader
+
+        assert isinstance(compressor, IBCompressor)
+        return Reader(lambda: (compressor.model, compressor.calibration))
+    return load_generator(config)
 
 
 def _succeeded(generation: Generation | None) -> Generation | None:

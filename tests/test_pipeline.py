@@ -6,7 +6,7 @@ import pytest
 from ragib.config import Config, IndexConfig
 from ragib.errors import GenerationError, InputError
 from ragib.generators.base import Generation, Quote, Request
-from ragib.generators.reader import Reader
+from ragib.generators.sentence import SentenceGenerator
 from ragib.indexes.index import Index
 from ragib.pipeline import RAG
 from ragib.types import Answer, Citation, Compressed, Document, Evidence, Hit, Passage
@@ -171,7 +171,7 @@ def test_asking_works_inside_a_running_loop(rag):
 
 
 def test_many_questions_at_once():
-    rag = RAG(FakeRetriever(), FirstSentence(), Reader())
+    rag = RAG(FakeRetriever(), FirstSentence(), SentenceGenerator())
 
     async def crowd():
         return await asyncio.gather(*(rag.aask(f"river {n}?") for n in range(20)))
@@ -182,7 +182,7 @@ def test_many_questions_at_once():
 
 
 def test_the_reader_cites_what_it_says():
-    answer = RAG(FakeRetriever(), FirstSentence(), Reader()).ask("How old is the river?")
+    answer = RAG(FakeRetriever(), FirstSentence(), SentenceGenerator()).ask("How old is the river?")
     assert answer.text == "The river is old."
     assert answer.citations == (Citation("d", "d#1", 50, 67, "The river is old."),)
     assert answer.confidence == 1.0
@@ -210,7 +210,7 @@ def index(tmp_path_factory, tiny_encoder_dir):
 
 def test_the_real_parts_work_together(index, tmp_path):
     file = tmp_path / "rag.yaml"
-    file.write_text("retriever: {k: 2, using: sparse}\ncompressor: {keep: 0.5}\n")
+    file.write_text("retriever: {k: 2, using: sparse}\ncompressor: {keep: 0.5}\ngenerator: {name: sentence}\n")
     rag = RAG.from_config(file, index=index, overrides=["compressor.name=bm25-sentence"])
     answers = rag.ask_batch(["Of what is the bridge?", "Where is the iron tower?"])
     assert [answer.text for answer in answers] == [
@@ -232,7 +232,10 @@ def test_the_real_parts_work_together(index, tmp_path):
 
 
 def test_the_compressor_uses_the_encoder_of_the_index(index):
-    rag = RAG.from_config(index=index)
+    names = Config.model_validate(
+        {"compressor": {"name": "embedding-sentence"}, "generator": {"name": "sentence"}}
+    )
+    rag = RAG.from_config(names, index=index)
     assert rag.compressor.encoder is index.encoder
     answer = rag.ask("Who built the bridge?")
     assert answer.text

@@ -1,31 +1,38 @@
 """Answer retention: how often what a compressor keeps still holds the answer.
 
 Every compressor scores each sentence once; from the scores the evidence is selected at each share
-of words. `python -m ragib.eval.bench.compressor --data DIR`, where DIR holds the sets below.
+of words. Of the multi-hop questions those are measured on that no weights were trained on (see
+`halves`). `python -m ragib.eval.bench.compressor --data DIR`, where DIR holds the sets below.
 """
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ragib.compressor.base import Compressor
 from ragib.compressor.registry import BASELINES, has_weights, load_compressor
 from ragib.compressor.selection import ScoredSentence, Sentence, select
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
 from ragib.errors import InputError
 from ragib.eval.bench.common import markdown_table, report, run
+from ragib.eval.bench.halves import measured_on
 from ragib.text import Span, batched
 from ragib.types import Compressed, Dropped, Evidence, Passage, Question
 
 SETS = ("dev", "triviaqa_noisy_dev", "multihop_dev")
 SHARES = (0.05, 0.10, 0.15, 0.20, 0.30)
+HEADER = ("set: compressor", *(f"{share:.0%} kept" for share in SHARES), "ms a passage")
 _AT_ONCE = 64
+
+Make = Callable[[float], Compressor]
+"""Makes a compressor that keeps a share of the words."""
 
 
 def question_of(record: Record) -> Question:
@@ -64,19 +71,20 @@ def judged(record: Record) -> bool:
     return any(getattr(passage, key) for passage in record.passages)
 
 
+def named(name: str) -> Make:
+    """Return what makes the compressor of a name, or of a folder with weights."""
+    return lambda keep: load_compressor(CompressorConfig(name=name, keep=keep))
+
+
 def at_shares(
-    name: str, records: Sequence[Record], shares: Sequence[float]
+    make: Make, records: Sequence[Record], shares: Sequence[float]
 ) -> tuple[dict[float, list[Compressed]], float]:
     """Compress records at several shares; returns milliseconds a passage as well."""
     questions = [question_of(record) for record in records]
+    compressor = make(1.0)
+    if compressor.name == "truncate":
+        return {share: make(share).compress(questions) for share in shares}, 0.0
     results: dict[float, list[Compressed]] = {share: [] for share in shares}
-    if name == "truncate":
-        for share in shares:
-            results[share] = load_compressor(CompressorConfig(name=name, keep=share)).compress(
-                questions
-            )
-        return results, 0.0
-    compressor = load_compressor(CompressorConfig(name=name, keep=1.0))
     seconds = 0.0
     for batch in batched(questions, _AT_ONCE):
         begun = time.perf_counter()
@@ -86,13 +94,13 @@ def at_shares(
             pieces = _pieces(question, whole)
             for share in shares:
                 results[share].append(select(question, pieces, keep=share))
-        click.echo(f"{name}: {len(results[shares[0]])} of {len(questions)}", err=True)
+        click.echo(f"{compressor.name}: {len(results[shares[0]])} of {len(questions)}", err=True)
     return results, 1000 * seconds / max(1, sum(len(q.passages) for q in questions))
 
 
-def measure(name: str, set_name: str, records: Sequence[Record]) -> dict[str, Any]:
+def measure(name: str, make: Make, set_name: str, records: Sequence[Record]) -> dict[str, Any]:
     """Measure one compressor on one set."""
-    results, milliseconds = at_shares(name, records, SHARES)
+    results, milliseconds = at_shares(make, records, SHARES)
     row: dict[str, Any] = {"set": set_name, "compressor": name, "questions": len(records)}
     for share, kept in results.items():
         hits = [retained(r, k) for r, k in zip(records, kept, strict=True)]
@@ -106,6 +114,8 @@ def measure(name: str, set_name: str, records: Sequence[Record]) -> dict[str, An
 def load_set(folder: Path, name: str, limit: int | None) -> list[Record]:
     """Read the judged questions of a set, `limit` of them drawn with a fixed seed."""
     records = [r for r in read_records(folder / f"{name}.jsonl.gz") if judged(r)]
+    if name == "multihop_dev":
+        records = [r for r in records if measured_on(r)]
     if limit is not None and limit < len(records):
         records = random.Random(0).sample(records, limit)  # noqa: S311
     if not records:
@@ -126,7 +136,8 @@ def _covered(text: str, wanted: Span, kept: Sequence[Span]) -> float:
     return inside / len(places) if places else 0.0
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def cells(row: Mapping[str, Any]) -> list[str]:
+    """Lay a row out under `HEADER`."""
     return [
         f"{row['set']}: {row['compressor']}",
         *(f"{100 * row[f'{share:.0%}']:.1f}" for share in SHARES),
@@ -149,9 +160,8 @@ def main(
     rows = []
     for set_name in sets or SETS:
         records = load_set(data, set_name, limit)
-        rows += [measure(name, set_name, records) for name in names]
-    header = ["set: compressor", *(f"{share:.0%} kept" for share in SHARES), "ms a passage"]
-    table = markdown_table(header, map(_cells, rows))
+        rows += [measure(name, named(name), set_name, records) for name in names]
+    table = markdown_table(HEADER, map(cells, rows))
     text = (
         "Share of questions (%) whose kept evidence still holds the answer, "
         f"all supporting sentences in multihop_dev.\n\n{table}"

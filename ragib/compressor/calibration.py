@@ -30,12 +30,14 @@ class Calibration:
     `first` are bias and weights of the three log-odds of one reading, `second` those of the six
     of two readings (none: passages are read once). `lowest` are the sorted lowest gold scores
     of the held-out questions, from which thresholds are taken; `threshold` is the default one.
+    `answer` are bias and weight of the built-in reader's score.
     """
 
     first: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0)
     second: tuple[float, ...] | None = None
     lowest: tuple[float, ...] = ()
     threshold: float = 0.5
+    answer: tuple[float, ...] = (0.0, 1.0)
 
     def score(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the probability of each row of log-odds, `(n, 3)` or `(n, 6)`, as `(n,)`."""
@@ -44,6 +46,11 @@ class Calibration:
         bias, *slopes = weights
         logits = bias + features.astype(np.float64) @ np.array(slopes)
         return np.asarray(1 / (1 + np.exp(-logits)))
+
+    def answer_confidence(self, score: float) -> float:
+        """Return the probability that an answer of the built-in reader is right."""
+        bias, slope = self.answer
+        return float(1 / (1 + np.exp(-np.clip(bias + slope * score, -700, 700))))
 
     def threshold_for(self, risk: float) -> float:
         """Return the threshold that keeps all gold evidence with probability `1 - risk`.
@@ -112,4 +119,5 @@ def _calibration(values: Mapping[str, object]) -> Calibration:
         second=None if values["second"] is None else floats("second", (7,)),
         lowest=tuple(sorted(floats("lowest"))),
         threshold=float(str(values["threshold"])),
+        answer=floats("answer", (2,)),
     )

@@ -24,7 +24,7 @@ from ragib.extras import require
 from ragib.text import count_words
 
 Variant = Literal["log", "paper"]
-PAPER_ALPHA = 10.0
+_ALPHA: dict[Variant, float] = {"log": 1.0, "paper": 10.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,18 @@ class Scorer(Protocol):
 def ib_score(
     passages: LogProbability,
     answer: LogProbability,
-    alpha: float = 1.0,
+    alpha: float | None = None,
     variant: Variant = "log",
 ) -> float:
-    """Combine log p(x | q, x~, y) and log p(y | q, x~)."""
+    """Combine log p(x | q, x~, y) and log p(y | q, x~).
+
+    `alpha` is 1, or 10 in the published form, unless given.
+    """
     first, second = passages.a_token(), answer.a_token()
     if variant == "paper":
         first, second = math.exp(first), math.exp(second)
-    return first - alpha * second
+    weight = _ALPHA[variant] if alpha is None else alpha
+    return first - weight * second
 
 
 def score_with_lm(
@@ -66,7 +70,7 @@ def score_with_lm(
     passages: str,
     kept: str,
     answer: str,
-    alpha: float = 1.0,
+    alpha: float | None = None,
     variant: Variant = "log",
 ) -> float:
     """Score what was kept of passages by a language model."""
@@ -79,24 +83,32 @@ def score_with_lm(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept for a question: texts of the kept sentences, and words in all its passages."""
+
+    question: str
+    sentences: Sequence[str]
+    words_in: int
+    answers: Sequence[str]
+
+
 def score_with_reader(
-    model: EvidenceModel,
-    question: str,
-    passages: Sequence[str],
-    kept: Sequence[str],
-    answers: Sequence[str],
-    alpha: float = 1.0,
-) -> float:
-    """Score what was kept of passages by the evidence model: kept share - alpha log p(y | q, x~).
+    model: EvidenceModel, candidates: Sequence[Kept], alpha: float = 1.0
+) -> list[float]:
+    """Score by the evidence model: kept share - alpha log p(y | q, x~); one score a candidate.
 
     An answer that is not in what was kept has the probability of one token chosen blindly.
     """
-    text = "\n".join(kept)
-    [[joined]] = texts_of(model, [(question, [("", text)])])
-    [reading] = read(model, [joined])
-    share = count_words(text) / max(1, sum(map(count_words, passages)))
-    floor = math.log(1 / (1 + len(reading.tokens)))
-    return share - alpha * max(floor, marginal(reading, text, answers))
+    texts = ["\n".join(kept.sentences) for kept in candidates]
+    asked = [(kept.question, [("", text)]) for kept, text in zip(candidates, texts, strict=True)]
+    readings = read(model, [row[0] for row in texts_of(model, asked)])
+    scores = []
+    for kept, text, reading in zip(candidates, texts, readings, strict=True):
+        share = count_words(text) / max(1, kept.words_in)
+        floor = math.log(1 / (1 + len(reading.tokens)))
+        scores.append(share - alpha * max(floor, marginal(reading, text, kept.answers)))
+    return scores
 
 
 def marginal(reading: Reading, text: str, answers: Sequence[str]) -> float:

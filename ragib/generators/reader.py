@@ -1,62 +1,82 @@
-"""The built-in reader: the answer is the best sentence of the evidence, word for word."""
+"""The built-in reader: the answer is a span of the evidence, found by the evidence model."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cached_property
+from pathlib import Path
 
+from ragib.compressor.answers import FoundAnswer, find_answers
+from ragib.compressor.calibration import Calibration, load_calibration
+from ragib.compressor.model import EvidenceModel, load
+from ragib.compressor.registry import WEIGHTS
 from ragib.generators.base import Generation, Quote, Request
-from ragib.text import count_words, sentences
 
-_WORD = re.compile(r"\w+")
-_HEADING_WORDS = 3
-_SENTENCE_ENDS = (".", "!", "?", "\u2026", "\u3002", '"', "\u201d", ")")
+_USAGE = {"prompt_tokens": 0, "completion_tokens": 0}
 
 
 class Reader:
-    """Extracts one sentence; needs no model, no network and no time.
+    """Answers with a verbatim span, cites the evidence it stands in, or abstains.
 
-    The sentence comes from the evidence the compressor scored highest. Where that holds several,
-    the one that shares the largest part of the question's words is taken, the first among
-    equals. Headings, up to three words that do not end as a sentence does, are passed over where
-    there is anything else. It abstains when there is no evidence. `confidence` is the score of the
-    evidence.
+    It abstains when there is no evidence, and when the model finds it likelier that the evidence
+    holds no answer than that the best span is one. `confidence` is the calibrated probability
+    that the span is right.
+
+    Parameters
+    ----------
+    source
+        Gives the model and its calibration; called at the first request.
     """
 
     name = "reader"
 
+    def __init__(self, source: Callable[[], tuple[EvidenceModel, Calibration]]) -> None:
+        self._source = source
+
+    @cached_property
+    def _loaded(self) -> tuple[EvidenceModel, Calibration]:
+        return self._source()
+
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Answer a batch; one generation a request, in their order."""
-        return [_read(request) for request in requests]
+        model, calibration = self._loaded
+        titles = {name: title for request in requests for name, title in request.titles.items()}
+        asked = [(request.question, request.evidence) for request in requests]
+        found = find_answers(model, asked, titles)
+        return [_generation(answer, calibration) for answer in found]
 
     async def agenerate(self, request: Request) -> Generation:
-        """Answer one request."""
-        return _read(request)
+        """Answer one request on a thread."""
+        return (await asyncio.to_thread(self.generate, [request]))[0]
 
     async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
         """Yield the answer in one piece, then the generation."""
-        generation = _read(request)
+        generation = await self.agenerate(request)
         if generation.text:
             yield generation.text
         yield generation
 
 
-def _read(request: Request) -> Generation:
-    usage = {"prompt_tokens": 0, "completion_tokens": 0}
-    numbered = [(n, piece) for n, piece in enumerate(request.evidence) if piece.text.strip()]
-    if not numbered:
-        return Generation("", abstained=True, usage=usage)
-    prose = [entry for entry in numbered if not _is_heading(entry[1].text)]
-    number, best = max(prose or numbered, key=lambda entry: entry[1].score)
-    asked = _words(request.question)
-    candidates = [best.text[start:end] for start, end in sentences(best.text)]
-    text = max(candidates, key=lambda sentence: len(asked & _words(sentence)))
-    return Generation(text, (Quote(number, text),), usage=usage, confidence=best.score)
+def load_reader(folder: str | Path | None) -> Reader:
+    """Return a reader with the weights of a folder; none takes the weights that are shipped.
+
+    Raises
+    ------
+    InputError
+        At the first request: the folder holds no model.
+    """
+    place = WEIGHTS if folder is None else Path(folder)
+    return Reader(lambda: (load(place), load_calibration(place)))
 
 
-def _is_heading(text: str) -> bool:
-    return count_words(text) <= _HEADING_WORDS and not text.rstrip().endswith(_SENTENCE_ENDS)
-
-
-def _words(text: str) -> set[str]:
-    return set(_WORD.findall(text.casefold()))
+def _generation(answer: FoundAnswer | None, calibration: Calibration) -> Generation:
+    if answer is None or answer.score < 0:
+        confidence = None if answer is None else calibration.answer_confidence(answer.score)
+        return Generation("", abstained=True, usage=_USAGE, confidence=confidence)
+    return Generation(
+        answer.text,
+        (Quote(answer.evidence),),
+        usage=_USAGE,
+        confidence=calibration.answer_confidence(answer.score),
+    )

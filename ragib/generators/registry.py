@@ -6,7 +6,7 @@ from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, did_you_mean
 from ragib.generators.base import Generator
 
-GENERATORS = ("reader", "vllm", "openai", "transformers")
+GENERATORS = ("reader", "sentence", "vllm", "openai", "transformers")
 
 
 def load_generator(config: GeneratorConfig) -> Generator:
@@ -21,9 +21,13 @@ def load_generator(config: GeneratorConfig) -> Generator:
     """
     match config.name:
         case "reader":
-            from ragib.generators.reader import Reader
+            from ragib.generators.reader import load_reader
 
-            return Reader()
+            return load_reader(config.model)
+        case "sentence":
+            from ragib.generators.sentence import SentenceGenerator
+
+            return SentenceGenerator()
         case "vllm":
             from ragib.generators.vllm import VLLMGenerator
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ragib.compressor.ib_score import (
+    Kept,
     LogProbability,
     ib_score,
     marginal,
@@ -56,7 +57,8 @@ def test_score_by_hand() -> None:
     passages, answer = LogProbability(math.log(0.25), 2), LogProbability(math.log(0.5), 1)
     assert ib_score(passages, answer) == pytest.approx(math.log(0.5) - math.log(0.5))
     assert ib_score(passages, answer, alpha=3) == pytest.approx(-2 * math.log(0.5))
-    assert ib_score(passages, answer, alpha=10, variant="paper") == pytest.approx(0.5 - 10 * 0.5)
+    assert ib_score(passages, answer, variant="paper") == pytest.approx(0.5 - 10 * 0.5)
+    assert ib_score(passages, answer, alpha=2, variant="paper") == pytest.approx(0.5 - 2 * 0.5)
 
 
 def test_score_of_a_compression_by_hand() -> None:
@@ -105,9 +107,11 @@ def test_marginal_adds_up_all_places_of_the_answer() -> None:
 def test_reader_pays_for_words_and_for_a_lost_answer(tiny_encoder_dir: Path) -> None:
     model = from_base(str(tiny_encoder_dir))
     whole = ["The tower was built by a king.", "The moon is cold."]
-    lost = score_with_reader(model, "who built it?", whole, [whole[1]], ["zzz"])
+    asks, whole_words = "who built it?", 11
+    [lost] = score_with_reader(model, [Kept(asks, [whole[1]], whole_words, ["zzz"])])
     assert math.isfinite(lost)
-    longer = score_with_reader(model, "who built it?", whole, whole, ["zzz"], alpha=0.0)
-    shorter = score_with_reader(model, "who built it?", whole, whole[:1], ["zzz"], alpha=0.0)
+    kept = [Kept(asks, whole, whole_words, ["zzz"]), Kept(asks, whole[:1], whole_words, ["zzz"])]
+    longer, shorter = score_with_reader(model, kept, alpha=0.0)
     assert shorter == pytest.approx(7 / 11)
     assert longer == 1.0
+    assert score_with_reader(model, []) == []

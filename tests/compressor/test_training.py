@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -354,10 +355,12 @@ def test_silver_label_is_the_candidate_with_the_best_score() -> None:
     assert ((0, (0, 12)),) in sets
     assert ((0, (0, 12)), (0, (13, 43))) in sets
 
-    def prefers_built(_: Record, kept: list[str]) -> float:
-        return len(kept) - 5 * any("built" in sentence for sentence in kept)
+    def prefers_built(_: Sequence[Record], kept: Sequence[Sequence[str]]) -> list[float]:
+        return [len(texts) - 5 * any("built" in sentence for sentence in texts) for texts in kept]
 
-    labelled = label(asked, prefers_built)
+    unknown = replace(asked, answers=())
+    labelled, same = label([asked, unknown], prefers_built)
+    assert same is unknown
     assert labelled.passages[0].evidence == ((13, 43),)
     assert labelled.passages[0].answers == ((28, 32),)
 
@@ -428,11 +431,13 @@ def test_training_goes_on_from_trained_weights(tiny_encoder_dir: Path, tmp_path:
     common = dict(held_out=0.5, cloze=0, joined=0, mix=Mix(max_tokens=128))
     first, second = tmp_path / "first", tmp_path / "second"
     schedule = Schedule(steps=2, batch_size=8, micro_batch=8)
-    train_compressor(data, first, Plan(schedule, base=str(tiny_encoder_dir), **common))
-    onwards = Plan(replace(schedule, steps=0), start=first, bottleneck_steps=1, **common)
-    train_compressor(data, second, onwards)
+    train_compressor([data], first, Plan(schedule, base=str(tiny_encoder_dir), **common))
+    onwards = Plan(
+        replace(schedule, steps=0), start=first, silver_steps=1, bottleneck_steps=1, **common
+    )
+    train_compressor([data], second, onwards)
     logs = json.loads((second / "training.json").read_text())["logs"]
-    assert list(logs) == ["bottleneck"]
+    assert list(logs) == ["silver", "bottleneck"]
     before, after = (load(folder).modules["tokens"].weight for folder in (first, second))
     torch.testing.assert_close(before, after, atol=1e-3, rtol=0.1)
     assert not torch.equal(before, after)
@@ -462,4 +467,4 @@ def test_unknown_source_is_too_few_questions(tmp_path: Path, tiny_encoder_dir: P
     data = write(RECORDS, tmp_path / "train.jsonl")
     plan = Plan(Schedule(steps=1), base=str(tiny_encoder_dir), sources=("nowhere",))
     with pytest.raises(InputError, match="0 questions"):
-        train_compressor(data, tmp_path / "out", plan)
+        train_compressor([data], tmp_path / "out", plan)

@@ -8,7 +8,7 @@ import pytest
 
 from ragib.compressor.training.records import LabelledPassage, Record, read_records
 from ragib.errors import InputError
-from ragib.eval.bench.compressor import judged, load_set, measure, retained
+from ragib.eval.bench.compressor import judged, load_set, measure, named, retained
 from ragib.eval.bench.reader import auroc, coverage
 from ragib.types import Compressed, Evidence
 
@@ -61,10 +61,10 @@ def test_measuring_a_set(tmp_path: Path) -> None:
     (tmp_path / "dev.jsonl.gz").write_text(json.dumps(line) + "\n")
     [asked] = load_set(tmp_path, "dev", None)
     assert len(asked.passages) == 1
-    row = measure("bm25-sentence", "dev", [asked])
+    row = measure("bm25", named("bm25-sentence"), "dev", [asked])
     assert row["5%"] == 1.0
     assert row["kept 5%"] == pytest.approx(7 / 14)
-    assert measure("truncate", "dev", [asked])["5%"] == 0.0
+    assert measure("truncate", named("truncate"), "dev", [asked])["5%"] == 0.0
 
 
 def test_a_set_without_judged_questions_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Calibration on held-out questions: how log-odds become a probability, and thresholds for risks.
+"""Calibration on held-out questions: from log-odds to probabilities, and thresholds for risks.
 
 The questions are split by turns: one half fits the regressions, the other gives the conformal
 scores, so that these are exchangeable with those of new questions.
@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ragib.compressor.answers import FoundAnswer, find_answers
 from ragib.compressor.calibration import Calibration, conformal_threshold
 from ragib.compressor.ib import IBCompressor, Scored
 from ragib.compressor.model import EvidenceModel
@@ -20,7 +21,7 @@ from ragib.compressor.training.loop import Progress
 from ragib.compressor.training.records import Record
 from ragib.errors import InputError
 from ragib.text import batched
-from ragib.types import Passage, Question
+from ragib.types import Evidence, Passage, Question
 
 DEFAULT_RISK = 0.1
 _AT_ONCE = 32
@@ -68,7 +69,8 @@ def calibrate(
     if len(lowest) * DEFAULT_RISK < 1:
         raise InputError(f"{len(lowest)} held-out questions with evidence are too few")
     threshold = conformal_threshold(lowest, DEFAULT_RISK)
-    return replace(calibration, lowest=tuple(lowest), threshold=threshold)
+    calibration = replace(calibration, lowest=tuple(lowest), threshold=threshold)
+    return replace(calibration, answer=_fit_answers(model, calibration, rest))
 
 
 def labels(record: Record, scored: Scored) -> NDArray[np.bool_]:
@@ -108,6 +110,36 @@ def _fit(
         rows.append(scored.features)
         wanted.append(labels(record, scored))
     return logistic_regression(np.concatenate(rows).astype(np.float64), np.concatenate(wanted))
+
+
+def _fit_answers(
+    model: EvidenceModel, calibration: Calibration, records: Sequence[Record]
+) -> tuple[float, ...]:
+    """Fit the probability that the built-in reader, given what is kept, finds a right answer."""
+    compressor = IBCompressor(model, calibration, threshold=calibration.threshold)
+    scores, right = [], []
+    for batch in batched(records, _AT_ONCE):
+        kept = [c.evidence for c in compressor.compress([_question(r) for r in batch])]
+        titles = {p.id: p.title for r in batch for p in r.passages}
+        asked = [(r.question, evidence) for r, evidence in zip(batch, kept, strict=True)]
+        for record, evidence, found in zip(
+            batch, kept, find_answers(model, asked, titles), strict=True
+        ):
+            if found is not None:
+                scores.append(found.score)
+                right.append(_is_right(record, evidence[found.evidence], found))
+    return logistic_regression(np.array(scores)[:, None], np.array(right, dtype=np.bool_))
+
+
+def _is_right(record: Record, evidence: Evidence, found: FoundAnswer) -> bool:
+    """Say whether a span shares at least half of the characters with an answer that is marked."""
+    start, end = evidence.start + found.start, evidence.start + found.end
+    return any(
+        2 * (min(end, e) - max(start, s)) >= max(end, e) - min(start, s)
+        for p in record.passages
+        if p.id == evidence.passage_id
+        for s, e in p.answers
+    )
 
 
 def _scored(

@@ -54,9 +54,9 @@ class Mix:
     """How many examples a question gives.
 
     `distractors` a question of one hop, `distractors_hops` one of several; `second` is the share
-    of one-hop examples that are second readings, `second_hops` that of the others. Sequences have at most `max_tokens`; of the passage they
-    show at most one of `caps` tokens, drawn without regard to its labels: the length must not
-    tell gold from distractor.
+    of one-hop examples that are second readings, `second_hops` that of the others. Sequences have
+    at most `max_tokens`; of the passage they show at most one of `caps` tokens, drawn without
+    regard to its labels: the length must not tell gold from distractor.
     """
 
     distractors: int = 1
@@ -100,17 +100,22 @@ def touching(tokens: Tokens, spans: Sequence[Span]) -> NDArray[np.bool_]:
 def evidence_sentences(passage: LabelledPassage) -> list[Span]:
     """Return the whole sentences that hold the evidence of a passage.
 
-    A sentence holds it if it overlaps an answer; where no answer is marked, if more than half of
-    it or of the evidence span lies in the overlap.
+    Where evidence is marked, a sentence holds it if more than half of the sentence or of the
+    marked span lies in the overlap; otherwise, if it overlaps an answer.
     """
-    sentences = sentence_spans(passage.text)
-    if passage.answers:
-        return [s for s in sentences if any(_overlap(s, a) for a in passage.answers)]
+    if not passage.evidence:
+        return answer_sentences(passage)
     return [
         s
-        for s in sentences
+        for s in sentence_spans(passage.text)
         if any(2 * _overlap(s, e) > min(s[1] - s[0], e[1] - e[0]) for e in passage.evidence)
     ]
+
+
+def answer_sentences(passage: LabelledPassage) -> list[Span]:
+    """Return the whole sentences that overlap an answer."""
+    sentences = sentence_spans(passage.text) if passage.answers else []
+    return [s for s in sentences if any(_overlap(s, a) for a in passage.answers)]
 
 
 def make_examples(

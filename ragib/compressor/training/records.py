@@ -12,6 +12,9 @@ from typing import Any
 from ragib.errors import CorpusError
 from ragib.text import Span
 
+ANSWER_SENTENCE = "answer-sentence"
+"""The kind of evidence that is no more than the sentences with the answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelledPassage:
@@ -72,7 +75,9 @@ def _zipped(path: Path) -> bool:
 def _record(values: Mapping[str, Any]) -> Record:
     # A passage that stands twice in a record is taken once, labelled if either copy is.
     passages: dict[str, LabelledPassage] = {}
-    for passage in map(_passage, values["passages"]):
+    listed = values["passages"]
+    kind = str(values.get("evidence_kind", ANSWER_SENTENCE))
+    for passage in (_passage(value, kind) for value in listed):
         if passage.id not in passages or passage.gold:
             passages[passage.id] = passage
     return Record(
@@ -81,20 +86,23 @@ def _record(values: Mapping[str, Any]) -> Record:
         question=str(values["question"]),
         answers=tuple(map(str, values["answers"])),
         answerable=bool(values.get("answerable", True)),
-        evidence_kind=str(values.get("evidence_kind", "answer-sentence")),
+        evidence_kind=kind,
         passages=tuple(passages.values()),
     )
 
 
-def _passage(values: Mapping[str, Any]) -> LabelledPassage:
+def _passage(values: Mapping[str, Any], kind: str) -> LabelledPassage:
     text = str(values["text"])
+    answers = _spans(values.get("answer_spans", ()), text)
+    evidence = _spans(values.get("evidence", ()), text)
     return LabelledPassage(
         id=str(values["id"]),
         title=str(values.get("title") or ""),
         text=text,
         gold=bool(values["gold"]),
-        answers=_spans(values.get("answer_spans", ()), text),
-        evidence=_spans(values.get("evidence", ()), text),
+        answers=answers,
+        # Sentences that follow from the answers are found by our own splitting instead.
+        evidence=() if kind == ANSWER_SENTENCE and answers else evidence,
     )
 
 

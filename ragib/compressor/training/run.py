@@ -1,4 +1,4 @@
-"""A whole training: records, warm start, bottleneck, calibration, weights."""
+"""A whole training: records, warm start, silver labels, bottleneck, calibration, weights."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ragib.compressor.training.compose import compose
 from ragib.compressor.training.data import Corpus, Example, Mix, make_examples
 from ragib.compressor.training.loop import Loss, Progress, Schedule, read_log, train
 from ragib.compressor.training.records import Record, read_records
+from ragib.compressor.training.silver import relabel
 from ragib.compressor.training.warm_start import mean_loss, warm_start_loss
 from ragib.errors import InputError
 
@@ -31,10 +32,12 @@ class Plan:
     `start` is a folder with trained weights to go on from, in place of fresh heads on `base`.
     `sources` says which records to take (none: all). Of each source the last `held_out` share of
     the questions (or 50, if they are at most a tenth of them) is kept for the calibration, at most
-    `calibration_questions` in all; files are sorted by article, so few articles are shared. `composed_sources` are those whose questions
-    stand alone well enough to be joined into two-hop ones (none: all), `joined` how many
-    unrelated pairs are joined besides, and `cloze` how many questions are made of their passages
-    alone. `bottleneck_steps` of 0 leaves that stage out.
+    `calibration_questions` in all; files are sorted by article, so few articles are shared.
+    `composed_sources` are those whose questions stand alone well enough to be joined into two-hop
+    ones (none: all), `joined` how many unrelated pairs are joined besides, and `cloze` how many
+    questions are made of their passages alone. After the warm start, evidence is chosen anew by
+    its IB score for `silver_steps` more updates; `silver_steps` or `bottleneck_steps` of 0 leave
+    these stages out. Both go on at `later_rate`.
     """
 
     schedule: Schedule
@@ -47,8 +50,9 @@ class Plan:
     cloze: int = 2000
     held_out: float = 0.03
     calibration_questions: int = 800
+    silver_steps: int = 0
     bottleneck_steps: int = 0
-    bottleneck_rate: float = 3e-5
+    later_rate: float = 3e-5
     target: float = 0.1
     mix: Mix = field(default_factory=Mix)
 
@@ -69,7 +73,8 @@ def train_compressor(
         Files of records as JSON lines.
     out
         Gets `model.safetensors`, `evidence.json`, `calibration.json` and `training.json`, and
-        checkpoints in `warm-start/` and `bottleneck/`, from which an interrupted run goes on.
+        checkpoints in `warm-start/`, `silver/` and `bottleneck/`, from which an interrupted run
+        goes on.
     plan
         What to train on, and how.
     dev
@@ -107,10 +112,15 @@ def train_compressor(
     logs: dict[str, list[dict[str, float]]] = {}
     if plan.schedule.steps:
         logs["warm-start"] = stage("warm-start", warm_start_loss, plan.schedule)
+    later = replace(plan.schedule, rate=plan.later_rate)
+    if plan.silver_steps:
+        records[:] = relabel(model, records, progress=progress)
+        schedule = replace(later, steps=plan.silver_steps)
+        logs["silver"] = stage("silver", warm_start_loss, schedule)
     if plan.bottleneck_steps:
         log = reversed(read_log(out / "bottleneck"))
         beta = next((entry["beta"] for entry in log if "beta" in entry), 0.0)
-        schedule = replace(plan.schedule, steps=plan.bottleneck_steps, rate=plan.bottleneck_rate)
+        schedule = replace(later, steps=plan.bottleneck_steps)
         loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
         logs["bottleneck"] = stage("bottleneck", loss, schedule)
     calibration = calibrate(model, calibration_set(held, plan), progress=progress)

@@ -10,36 +10,78 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ragib.compressor.ib_score import Kept, score_with_reader
+from ragib.compressor.model import EvidenceModel
 from ragib.compressor.selection import sentence_spans
-from ragib.compressor.training.data import evidence_sentences
+from ragib.compressor.training.data import answer_sentences, evidence_sentences
+from ragib.compressor.training.loop import Progress
 from ragib.compressor.training.records import LabelledPassage, Record
-from ragib.text import Span
+from ragib.text import Span, batched, count_words
 
 Place = tuple[int, Span]
 """The position of a passage in its record, and a sentence of it."""
 
-Score = Callable[[Record, Sequence[str]], float]
-"""Gives the IB score of kept sentences, lower is better."""
+Scores = Callable[[Sequence[Record], Sequence[Sequence[str]]], list[float]]
+"""Gives the IB scores of the sentences kept of each record, lower is better."""
 
 _WORD = re.compile(r"\w+")
 _GREEDY = 3
+_AT_ONCE = 256
 
 
-def label(record: Record, score: Score) -> Record:
-    """Return a record whose evidence is the best candidate; a tie goes to the shorter one.
+def relabel(
+    model: EvidenceModel,
+    records: Sequence[Record],
+    alpha: float = 1.0,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Give each record with a known answer the evidence that the evidence model scores best.
 
-    Answers outside the chosen sentences are no longer marked. A record without candidates comes
-    back as it is.
+    Parameters
+    ----------
+    model
+        The judge of the candidates; trained, or its scores mean nothing.
+    records
+        Those without answers or candidates come back as they are, and so do questions over
+        several passages: a judge that reads one text cannot tell what the hops need.
+    alpha
+        What the answer weighs against the share of words kept.
+    progress
+        Called with stage, records done, records in all.
     """
-    candidates = candidate_sets(record)
-    if not candidates:
-        return record
-    texts = [[record.passages[p].text[s:e] for p, (s, e) in places] for places in candidates]
-    best = min(
-        range(len(candidates)),
-        key=lambda i: (score(record, texts[i]), sum(map(len, texts[i]))),
-    )
-    return _with_evidence(record, candidates[best])
+
+    def scores(asked: Sequence[Record], kept: Sequence[Sequence[str]]) -> list[float]:
+        return score_with_reader(
+            model,
+            [
+                Kept(r.question, texts, sum(count_words(p.text) for p in r.passages), r.answers)
+                for r, texts in zip(asked, kept, strict=True)
+            ],
+            alpha,
+        )
+
+    made: list[Record] = []
+    for batch in batched(records, _AT_ONCE):
+        made += label(batch, scores)
+        if progress is not None:
+            progress("silver labels", len(made), len(records))
+    return made
+
+
+def label(records: Sequence[Record], scores: Scores) -> list[Record]:
+    """Return the records with the best candidate as evidence; a tie goes to the shorter one.
+
+    Answers outside the chosen sentences are no longer marked.
+    """
+    candidates = [candidate_sets(r) if _one_hop(r) else [] for r in records]
+    asked = [(r, places) for r, sets in zip(records, candidates, strict=True) for places in sets]
+    texts = [[_text(record, place) for place in places] for record, places in asked]
+    found = iter(scores([record for record, _ in asked], texts))
+    made = []
+    for record, sets in zip(records, candidates, strict=True):
+        ranked = [(next(found), sum(e - s for _, (s, e) in places), places) for places in sets]
+        made.append(_with_evidence(record, min(ranked)[2]) if ranked else record)
+    return made
 
 
 def candidate_sets(record: Record) -> list[tuple[Place, ...]]:
@@ -47,8 +89,7 @@ def candidate_sets(record: Record) -> list[tuple[Place, ...]]:
     with_answer = [
         (number, span)
         for number, passage in enumerate(record.passages)
-        if passage.answers
-        for span in evidence_sentences(passage)
+        for span in answer_sentences(passage)
     ]
     labelled = [
         (number, span)
@@ -57,6 +98,10 @@ def candidate_sets(record: Record) -> list[tuple[Place, ...]]:
     ]
     sets = [*((place,) for place in with_answer), tuple(with_answer), _greedy(record)]
     return [places for places in dict.fromkeys([*sets, tuple(labelled)]) if places]
+
+
+def _one_hop(record: Record) -> bool:
+    return bool(record.answers) and sum(p.gold for p in record.passages) == 1
 
 
 def _greedy(record: Record) -> tuple[Place, ...]:

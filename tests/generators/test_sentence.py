@@ -6,7 +6,7 @@ import pytest
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, MissingExtraError, OfflineError
 from ragib.generators.base import Quote, Request
-from ragib.generators.reader import Reader
+from ragib.generators.sentence import SentenceGenerator
 from ragib.generators.registry import load_generator
 from ragib.types import Evidence
 
@@ -16,7 +16,7 @@ def evidence(text, score):
 
 
 def read(question, *pieces):
-    return Reader().generate([Request(question, pieces)])[0]
+    return SentenceGenerator().generate([Request(question, pieces)])[0]
 
 
 def test_the_best_evidence_answers_word_for_word():
@@ -49,12 +49,12 @@ def test_without_evidence_it_abstains():
 
 def test_streaming_gives_the_same():
     async def collect(request):
-        return [part async for part in Reader().stream(request)]
+        return [part async for part in SentenceGenerator().stream(request)]
 
     request = Request("Who?", (evidence("Ada.", 1.0),))
-    assert asyncio.run(collect(request)) == ["Ada.", Reader().generate([request])[0]]
+    assert asyncio.run(collect(request)) == ["Ada.", SentenceGenerator().generate([request])[0]]
     empty = Request("Who?", ())
-    assert asyncio.run(collect(empty)) == Reader().generate([empty])
+    assert asyncio.run(collect(empty)) == SentenceGenerator().generate([empty])
 
 
 def test_generators_load_by_name():
