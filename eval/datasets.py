@@ -7,13 +7,13 @@ Information Retrieval Models", https://arxiv.org/abs/2104.08663.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ragib.corpus import BadRecords, read_corpus
 from ragib.errors import InputError
+from ragib.eval.lines import json_lines, numbered_lines, text_of
 from ragib.types import Document
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -35,7 +35,7 @@ class JudgedSet:
 
 
 def read_beir(folder: str | Path, split: str) -> JudgedSet:
-    """Read a BEIR folder: `corpus.jsonl[.gz]`, `queries.jsonl` and `qrels/{split}.tsv`.
+    """Read a BEIR folder: `corpus.jsonl`, `queries.jsonl` and `qrels/{split}.tsv`, or `.gz` each.
 
     Raises
     ------
@@ -43,42 +43,50 @@ def read_beir(folder: str | Path, split: str) -> JudgedSet:
         A file is missing, or a line of it cannot be read; the message names file and line.
     """
     folder = Path(folder)
-    corpus = next(
-        (path for name in ("corpus.jsonl", "corpus.jsonl.gz") if (path := folder / name).exists()),
-        None,
-    )
-    if corpus is None:
+    corpus = plain_or_gz(folder / "corpus.jsonl")
+    if not corpus.exists():
         raise InputError(f"{folder}: no corpus.jsonl or corpus.jsonl.gz in this folder")
-    qrels = read_qrels(folder / "qrels" / f"{split}.tsv")
-    texts = read_queries(folder / "queries.jsonl")
+    qrels = read_qrels(plain_or_gz(folder / "qrels" / f"{split}.tsv"))
+    texts = read_queries(plain_or_gz(folder / "queries.jsonl"))
     unknown = [query for query in qrels if query not in texts]
     if unknown:
         raise InputError(f"{folder}: {len(unknown)} judged queries have no text, as {unknown[0]!r}")
     return JudgedSet(folder.name, corpus, {query: texts[query] for query in qrels}, qrels)
 
 
+def plain_or_gz(path: Path) -> Path:
+    """Return the path, or the one with `.gz` behind it where only that is there."""
+    zipped = path.with_name(f"{path.name}.gz")
+    return zipped if zipped.exists() and not path.exists() else path
+
+
 def read_queries(path: Path) -> dict[str, str]:
-    """Read `{"_id", "text"}` lines (`id` and `question` are taken as well)."""
+    """Read `{"_id", "text"}` lines (`id` and `question` are taken as well).
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, a line lacks id or text, or an id occurs twice.
+    """
     queries: dict[str, str] = {}
-    for number, line in _lines(path):
-        try:
-            record = json.loads(line)
-            key = record["_id"] if "_id" in record else record["id"]
-            text = record["text"] if "text" in record else record["question"]
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{path}:{number}: expected one JSON object with '_id' and 'text'"
-            ) from None
-        if str(key) in queries:
-            raise InputError(f"{path}:{number}: query id {key!r} occurs twice")
-        queries[str(key)] = str(text)
+    for where, record in json_lines(path):
+        key = text_of(where, record, "_id", "id")
+        if key in queries:
+            raise InputError(f"{where}: query id {key!r} occurs twice")
+        queries[key] = text_of(where, record, "text", "question")
     return queries
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
-    """Read tab-separated `query-id, corpus-id, score` with a header line."""
+    """Read tab-separated `query-id, corpus-id, score` with a header line.
+
+    Raises
+    ------
+    InputError
+        The file or a line cannot be read; the message names file and line.
+    """
     qrels: dict[str, dict[str, int]] = {}
-    for number, line in _lines(path):
+    for number, line in numbered_lines(path):
         row = next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
         if number == 1 and row[-1:] == ["score"]:
             continue
@@ -90,15 +98,3 @@ def read_qrels(path: Path) -> dict[str, dict[str, int]]:
                 f"{path}:{number}: expected query-id, corpus-id and a whole number, tab-separated"
             ) from None
     return qrels
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, line.rstrip("\n")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 at byte {error.start}") from None

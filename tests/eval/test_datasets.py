@@ -69,5 +69,5 @@ def test_broken_judgement_names_its_line(tmp_path, line):
 def test_wrong_encoding(tmp_path):
     path = tmp_path / "queries.jsonl"
     path.write_bytes(b'{"_id": "a", "text": "caf\xe9"}\n')
-    with pytest.raises(InputError, match="not UTF-8 at byte 25"):
+    with pytest.raises(InputError, match=r":1: byte 25 \(0xe9\) is not valid UTF-8"):
         read_queries(path)
