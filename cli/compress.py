@@ -45,7 +45,11 @@ SHOWN_BAD = 10
 @click.option(
     "--compressor",
     metavar="NAME",
-    help="none, truncate, bm25-sentence, embedding-sentence, ib, or a folder with weights.",
+    help="none, truncate, bm25-sentence, embedding-sentence, ib, llmlingua-2, open-provence, or a "
+    "folder with weights.",
+)
+@click.option(
+    "--model", metavar="NAME", help="Weights for llmlingua-2 or open-provence: folder or hub name."
 )
 @click.option(
     "--keep",
@@ -67,6 +71,7 @@ def compress(
     source: Path | None,
     target: Path | None,
     compressor: str | None,
+    model: str | None,
     keep: float | None,
     budget: int | None,
     risk: float | None,
@@ -83,6 +88,7 @@ def compress(
     """
     given = {
         "name": compressor,
+        "model": model,
         "keep": keep,
         "budget": budget,
         "risk": risk,

@@ -11,7 +11,12 @@ from ragib.encoders import Encoder, load_encoder
 from ragib.errors import ConfigError, did_you_mean
 
 BASELINES = ("none", "truncate", "bm25-sentence", "embedding-sentence")
-COMPRESSORS = (*BASELINES, "ib")
+PUBLISHED = {
+    "llmlingua-2": "microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank",
+    "open-provence": "hotchpotch/open-provence-reranker-v1",
+}
+"""Compressors with weights of others, and which those are, for example."""
+COMPRESSORS = (*BASELINES, "ib", *PUBLISHED)
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Where an installation ships trained weights."""
@@ -24,6 +29,8 @@ _LIMITS: dict[str, tuple[str, ...]] = {
     "truncate": ("keep", "budget"),
     "bm25-sentence": ("keep", "budget", "threshold"),
     "embedding-sentence": ("keep", "budget", "threshold"),
+    "llmlingua-2": ("keep", "budget", "threshold"),
+    "open-provence": ("keep", "budget", "threshold"),
 }
 
 
@@ -33,8 +40,9 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     Parameters
     ----------
     config
-        `name` is one of `COMPRESSORS`, or a folder with the weights of a trained compressor.
-        Baselines keep `DEFAULT_KEEP` of the words where no limit is given.
+        `name` is one of `COMPRESSORS`, or a folder with the weights of a trained compressor;
+        `model` says where those of `PUBLISHED` are. Baselines and `llmlingua-2` keep
+        `DEFAULT_KEEP` of the words where no limit is given.
     encoder
         Scores sentences for `embedding-sentence`, and counts the tokens of a budget; without one,
         the built-in encoder is loaded where one is needed.
@@ -42,7 +50,8 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     Raises
     ------
     ConfigError
-        The name is unknown, or the compressor does not know the limit that is set.
+        The name is unknown, the compressor does not know the limit that is set, or `model` is
+        missing or not for it.
     InputError
         The weights cannot be read.
     MissingExtraError
@@ -51,6 +60,7 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     name = config.name
     if config.threshold is not None and not math.isfinite(config.threshold):
         raise ConfigError(f"compressor.threshold: {config.threshold} is no score; give a number")
+    _check_model(config)
     if name == "ib" or (name not in COMPRESSORS and Path(name).is_dir()):
         if name == "ib" and not has_weights():
             raise ConfigError(
@@ -66,6 +76,10 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
             f"{did_you_mean(name, COMPRESSORS)}; there are {', '.join(COMPRESSORS)}"
         )
     _check_limits(config)
+    if name == "open-provence":
+        from ragib.compressor.open_provence import load_open_provence
+
+        return load_open_provence(str(config.model), config.keep, config.budget, config.threshold)
     keep, budget, threshold = config.keep, config.budget, config.threshold
     if keep is None and budget is None and threshold is None:
         keep = DEFAULT_KEEP
@@ -82,6 +96,10 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
             from ragib.compressor.bm25_sentence import BM25Sentence
 
             return BM25Sentence(keep, budget, threshold, _counter(budget, encoder))
+        case "llmlingua-2":
+            from ragib.compressor.llmlingua2 import load_llmlingua2
+
+            return load_llmlingua2(str(config.model), keep, budget, threshold)
     from ragib.compressor.embedding_sentence import EmbeddingSentence
 
     encoder = encoder or load_encoder(EncoderConfig())
@@ -101,6 +119,8 @@ def has_weights() -> bool:
 def settings_of(config: CompressorConfig) -> str:
     """Return all that decides what a compressor keeps, as one string: limits and weights too."""
     folder = Path(config.name) if config.name not in COMPRESSORS else WEIGHTS
+    if config.name in PUBLISHED and config.model is not None:
+        folder = Path(config.model).expanduser()
     used = folder.glob("*") if config.name not in BASELINES else ()
     weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(used)]
     return f"{config!r} {DEFAULT_KEEP} {weights}"
@@ -113,6 +133,20 @@ def default_notice(config: CompressorConfig) -> str | None:
     return (
         "compressing with embedding-sentence, the default as long as no trained weights are shipped"
     )
+
+
+def _check_model(config: CompressorConfig) -> None:
+    wanted = PUBLISHED.get(config.name)
+    if wanted is not None and config.model is None:
+        raise ConfigError(
+            f"compressor.model: {config.name} needs weights; give a folder or a hub name, as "
+            f"{wanted}"
+        )
+    if wanted is None and config.model is not None:
+        raise ConfigError(
+            f"compressor.model: only {' and '.join(PUBLISHED)} take one, {config.name} does not; "
+            "drop it, or put a folder with weights of your own into compressor.name"
+        )
 
 
 def _check_limits(config: CompressorConfig) -> None:
