@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ragib.compressor.base import Compressor
-from ragib.compressor.registry import BASELINES, has_weights, load_compressor
+from ragib.compressor.registry import BASELINES, load_compressor
 from ragib.compressor.selection import ScoredSentence, Sentence, select
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
@@ -156,7 +156,7 @@ def main(
 ) -> None:
     """Measure answer retention on the sets in the folder DATA."""
     baselines = [name for name in BASELINES if name != "none"]
-    names = names or (*baselines, *(["ib"] if has_weights() else []))
+    names = names or (*baselines, "ib")
     rows = []
     for set_name in sets or SETS:
         records = load_set(data, set_name, limit)

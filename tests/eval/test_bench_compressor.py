@@ -9,7 +9,7 @@ import pytest
 from ragib.compressor.training.records import LabelledPassage, Record, read_records
 from ragib.errors import InputError
 from ragib.eval.bench.compressor import judged, load_set, measure, named, retained
-from ragib.eval.bench.reader import auroc, coverage
+from ragib.eval.bench.guarantees import coverage
 from ragib.types import Compressed, Evidence
 
 TEXT = "The tower is old. It was built by Rome in spring. A dog ran."
@@ -72,10 +72,6 @@ def test_a_set_without_judged_questions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no question"):
         load_set(tmp_path, "dev", None)
     assert list(read_records(tmp_path / "dev.jsonl.gz")) == []
-
-
-def test_auroc_by_hand() -> None:
-    assert auroc(np.array([0.9, 0.5]), np.array([0.5, 0.1])) == pytest.approx(3.5 / 4)
 
 
 def test_coverage_of_exchangeable_scores() -> None:
