@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ragib.corpus import BadRecords, read_corpus
 from ragib.errors import InputError
-from ragib.eval.lines import json_lines, numbered_lines, text_of
+from ragib.eval.lines import id_of, json_lines, numbered_lines, text_of
 from ragib.types import Document
 
 Qrels = Mapping[str, Mapping[str, int]]
@@ -70,9 +70,11 @@ def read_queries(path: Path) -> dict[str, str]:
     """
     queries: dict[str, str] = {}
     for where, record in json_lines(path):
-        key = text_of(where, record, "_id", "id")
+        key = id_of(where, record, "_id", "id")
         if key in queries:
             raise InputError(f"{where}: query id {key!r} occurs twice")
+        if not str(record.get("text", record.get("question", "?"))).strip():
+            raise InputError(f"{where}: the text of query {key!r} is empty")
         queries[key] = text_of(where, record, "text", "question")
     return queries
 

@@ -8,7 +8,7 @@ from typing import Any
 from ragib.corpus.records import clean
 from ragib.errors import InputError
 from ragib.eval.evalset import EvalQuery
-from ragib.eval.lines import text_of, texts_of
+from ragib.eval.lines import id_of, text_of, texts_of
 from ragib.eval.qa import flashrag_queries
 from ragib.extras import refuse_offline, require
 from ragib.types import Document
@@ -73,7 +73,7 @@ def _squad(
         if text not in ids:
             ids[text] = f"context-{len(ids)}"
             documents.append(Document(ids[text], clean(text), clean(title)))
-        name = text_of(where, row, "id")
+        name = id_of(where, row, "id")
         if name in queries:
             raise InputError(f"{where}: query id {name!r} occurs twice")
         answers = texts_of(where, row["answers"], "text")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ragib.corpus.opening import DAMAGED, damage, lines, opened
+from ragib.corpus.records import clean
 from ragib.errors import InputError, did_you_mean
 
 
@@ -54,8 +55,20 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, record
 
 
+def id_of(where: str, record: Mapping[str, Any], *keys: str) -> str:
+    """Return the id under the first of the keys that is there; a whole number is taken as text.
+
+    Raises
+    ------
+    InputError
+        As `text_of`.
+    """
+    numbers = {key: str(record[key]) for key in keys if type(record.get(key)) is int}
+    return text_of(where, {**record, **numbers}, *keys)
+
+
 def text_of(where: str, record: Mapping[str, Any], *keys: str) -> str:
-    """Return the text under the first of the keys that is there; whole numbers are taken as text.
+    """Return the text under the first of the keys that is there.
 
     Raises
     ------
@@ -68,13 +81,11 @@ def text_of(where: str, record: Mapping[str, Any], *keys: str) -> str:
         wanted, found = " or ".join(map(repr, keys)), ", ".join(record) or "no key"
         raise InputError(f"{where}: expected {wanted}, found {found}{near}")
     value = record[key]
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if not isinstance(value, str):
         raise InputError(f"{where}: {key!r} is {kind(value)}, expected a text")
     if not value.strip():
         raise InputError(f"{where}: {key!r} is empty")
-    return value
+    return clean(value)
 
 
 def texts_of(where: str, record: Mapping[str, Any], key: str) -> tuple[str, ...]:
@@ -85,9 +96,9 @@ def texts_of(where: str, record: Mapping[str, Any], key: str) -> tuple[str, ...]
     InputError
         The key is missing, or its value is no list of texts, or one is empty.
     """
-    values = record.get(key)
     if key not in record:
-        raise InputError(f"{where}: no {key!r} among {', '.join(record)}")
+        raise InputError(f"{where}: no {key!r} among {', '.join(record) or 'no keys'}")
+    values = record[key]
     if not isinstance(values, list):
         raise InputError(f"{where}: {key!r} is {kind(values)}, expected a list of texts")
     for value in values:
@@ -95,7 +106,7 @@ def texts_of(where: str, record: Mapping[str, Any], key: str) -> tuple[str, ...]
             raise InputError(f"{where}: {key!r} holds {kind(value)}, expected texts")
         if not value.strip():
             raise InputError(f"{where}: {key!r} holds an empty text; leave it out")
-    return tuple(dict.fromkeys(values))
+    return tuple(dict.fromkeys(map(clean, values)))
 
 
 def kind(value: object) -> str:

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ragib.compressor.training.records import LabelledPassage, Record, read_records
+from ragib.compressor.training.records import LabelledPassage, Record, record_of
 from ragib.corpus.records import clean
 from ragib.errors import InputError
 from ragib.eval.evalset import EvalQuery
-from ragib.eval.lines import json_lines, kind, text_of, texts_of
+from ragib.eval.lines import id_of, json_lines, kind, text_of, texts_of
 from ragib.types import Document
 
 
@@ -68,7 +68,7 @@ def read_qa(path: Path) -> tuple[list[EvalQuery], list[str]]:
 def qa_documents(path: Path) -> Iterator[Document]:
     """Read the passages of QA records, each once, as documents; those without a text are not."""
     seen = set()
-    for record in read_records(path):
+    for _, record in _records(path):
         for passage in record.passages:
             if passage.id not in seen and passage.text.strip():
                 seen.add(passage.id)
@@ -87,7 +87,7 @@ def flashrag_queries(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Eval
     """
     queries: dict[str, EvalQuery] = {}
     for where, row in rows:
-        name = text_of(where, row, "id")
+        name = id_of(where, row, "id")
         _refuse_twice(where, name, queries)
         answers = texts_of(where, row, "golden_answers")
         text = text_of(where, row, "question")
@@ -96,32 +96,44 @@ def flashrag_queries(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Eval
 
 
 def _records(path: Path) -> Iterator[tuple[str, Record]]:
-    """Read records with their places; wrong types, which would be read as something else, raise."""
-    checked = (_checked(where, values) for where, values in json_lines(path))
-    yield from zip(checked, read_records(path), strict=True)
+    """Read records with their places; what would be read as something else is refused."""
+    for where, values in json_lines(path):
+        _check(where, values)
+        try:
+            yield where, record_of(values)
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}: not a record: {error}") from None
 
 
-def _checked(where: str, values: Mapping[str, Any]) -> str:
-    text_of(where, values, "id")
+def _check(where: str, values: Mapping[str, Any]) -> None:
+    id_of(where, values, "id")
     text_of(where, values, "question")
     texts_of(where, values, "answers")
-    if not isinstance(values.get("answerable", True), bool):
-        found = kind(values["answerable"])
-        raise InputError(f"{where}: 'answerable' is {found}, expected true or false")
-    passages = values.get("passages")
-    if not isinstance(passages, list) or not passages:
-        raise InputError(f"{where}: 'passages' is {kind(passages)} or empty, expected a list")
+    _is(where, values, "answerable", bool, default=True)
+    passages: list[Any] = _is(where, values, "passages", list)
+    if not passages:
+        raise InputError(f"{where}: 'passages' is empty")
     for number, passage in enumerate(passages, start=1):
         inside = f"{where}: passage {number}"
         if not isinstance(passage, dict):
             raise InputError(f"{inside} is {kind(passage)}, expected an object")
-        text_of(inside, passage, "id")
-        if not isinstance(passage.get("text"), str):
-            raise InputError(f"{inside}: 'text' is {kind(passage.get('text'))}, expected a text")
-        if not isinstance(passage.get("gold"), bool):
-            found = kind(passage.get("gold"))
-            raise InputError(f"{inside}: 'gold' is {found}, expected true or false")
-    return where
+        id_of(inside, passage, "id")
+        _is(inside, passage, "text", str)
+        _is(inside, passage, "gold", bool)
+
+
+def _is(
+    where: str,
+    values: Mapping[str, Any],
+    key: str,
+    type_: type,
+    default: Any = None,  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    value = values.get(key, default)
+    if not isinstance(value, type_):
+        expected = {bool: "true or false", list: "a list", str: "a text"}[type_]
+        raise InputError(f"{where}: {key!r} is {kind(value)}, expected {expected}")
+    return value
 
 
 def _refuse_twice(where: str, name: str, queries: Mapping[str, EvalQuery]) -> None:

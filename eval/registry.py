@@ -18,7 +18,7 @@ from ragib.eval.containment import has_answer_dpr
 from ragib.eval.evalset import EvalQuery
 from ragib.eval.measures import document_scores, retrieval
 from ragib.eval.outcome import Outcome, kept_spans
-from ragib.eval.retention import evidence_recall, marked, retained
+from ragib.eval.retention import evidence_recall, judged
 from ragib.eval.robustness import crag, false_flip, true_flip
 
 Values = dict[str, float]
@@ -61,7 +61,7 @@ def applies(needs: Needs, query: EvalQuery) -> bool:
         case "right answers":
             return bool(query.answers)
         case "labels":
-            return query.record is not None and marked(query.record)
+            return query.record is not None and judged(query.record)
         case "judgements":
             return bool(query.gold)
         case "nothing":
@@ -173,8 +173,7 @@ def _evidence_recall(outcome: Outcome) -> float:
 
 
 def _retained(outcome: Outcome) -> float:
-    record, answer = outcome.query.record, outcome.answer
-    return float(retained(record, kept_spans(answer))) if record and answer else 0.0
+    return float(_evidence_recall(outcome) == 1.0)
 
 
 def _kept(outcome: Outcome) -> float | None:

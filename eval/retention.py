@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ragib.compressor.training.records import Record
+from ragib.compressor.training.records import ANSWER_SENTENCE, Record
 from ragib.text import Span
 from ragib.types import Compressed
 
@@ -20,26 +20,13 @@ Kept = Mapping[str, Sequence[Span]]
 """Passage id -> spans kept of it."""
 
 
-def kept_of(compressed: Compressed) -> dict[str, list[Span]]:
-    """Return the spans that a compressor kept, by passage."""
-    spans: dict[str, list[Span]] = {}
-    for evidence in compressed.evidence:
-        spans.setdefault(evidence.passage_id, []).append((evidence.start, evidence.end))
-    return spans
-
-
-def retained(record: Record, kept: Kept) -> bool:
-    """Say whether what is kept holds all that answers the question."""
-    return evidence_recall(record, kept) == 1.0
-
-
 def evidence_recall(record: Record, kept: Kept) -> float:
     """Return the share of the marked evidence that is kept, in [0, 1].
 
-    Of one-hop questions it is 1 if any occurrence of an answer is kept, else 0. A record with
-    nothing marked has nothing to miss: 1 if evidence is asked for, but 0 if answers are.
+    Of one-hop questions it is 1 if any occurrence of an answer is kept, else 0. Where nothing is
+    marked (see `judged`) it means nothing.
     """
-    if record.evidence_kind == "answer-sentence":
+    if record.evidence_kind == ANSWER_SENTENCE:
         found = any(
             covered(p.text, answer, kept.get(p.id, ())) == 1.0
             for p in record.passages
@@ -47,17 +34,25 @@ def evidence_recall(record: Record, kept: Kept) -> float:
         )
         return float(found)
     least = 0.0 if record.evidence_kind == "paragraph" else 0.5
-    marked = [
+    found_all = [
         covered(p.text, wanted, kept.get(p.id, ())) > least
         for p in record.passages
         for wanted in p.evidence
     ]
-    return sum(marked) / len(marked) if marked else 1.0
+    return sum(found_all) / len(found_all) if found_all else 1.0
 
 
-def marked(record: Record) -> bool:
+def retained(record: Record, compressed: Compressed) -> bool:
+    """Say whether a compressor kept all that answers the question."""
+    spans: dict[str, list[Span]] = {}
+    for evidence in compressed.evidence:
+        spans.setdefault(evidence.passage_id, []).append((evidence.start, evidence.end))
+    return evidence_recall(record, spans) == 1.0
+
+
+def judged(record: Record) -> bool:
     """Say whether the passages hold what answers the question, and it is marked."""
-    key = "answers" if record.evidence_kind == "answer-sentence" else "evidence"
+    key = "answers" if record.evidence_kind == ANSWER_SENTENCE else "evidence"
     return any(getattr(passage, key) for passage in record.passages)
 
 

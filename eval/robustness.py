@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ragib.corpus.records import clean
 from ragib.eval.containment import has_answer_dpr
 from ragib.eval.evalset import EvalQuery
 from ragib.eval.outcome import Outcome
@@ -68,7 +69,7 @@ def noise_passages(query: EvalQuery, distractors: int) -> tuple[Passage, ...] | 
         return None
     chosen = {p.id for p in [*gold, *others[:distractors]]}
     return tuple(
-        Passage(p.id, p.id, p.text, p.title, 0, len(p.text))
+        Passage(p.id, p.id, clean(p.text), clean(p.title), 0, len(p.text))
         for p in query.record.passages
         if p.id in chosen
     )

@@ -23,7 +23,8 @@ from ragib.config import CompressorConfig
 from ragib.errors import InputError
 from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.halves import measured_on
-from ragib.text import Span, batched
+from ragib.eval.retention import judged, retained
+from ragib.text import batched
 from ragib.types import Compressed, Dropped, Evidence, Passage, Question
 
 SETS = ("dev", "triviaqa_noisy_dev", "multihop_dev")
@@ -39,36 +40,6 @@ def question_of(record: Record) -> Question:
     """Leave the labels out of a record."""
     passages = tuple(Passage(p.id, p.id, p.text, p.title) for p in record.passages)
     return Question(record.id, record.question, passages)
-
-
-def retained(record: Record, kept: Compressed) -> bool:
-    """Say whether the evidence holds what answers the question.
-
-    Of one-hop questions: some occurrence of an answer, whole. Where people labelled the evidence,
-    or several passages are needed: more than half of every supporting sentence; where only the
-    supporting passages are known, something of each.
-    """
-    spans: dict[str, list[Span]] = {}
-    for evidence in kept.evidence:
-        spans.setdefault(evidence.passage_id, []).append((evidence.start, evidence.end))
-    if record.evidence_kind == "answer-sentence":
-        return any(
-            _covered(p.text, answer, spans.get(p.id, ())) == 1.0
-            for p in record.passages
-            for answer in p.answers
-        )
-    least = 0.0 if record.evidence_kind == "paragraph" else 0.5
-    return all(
-        _covered(p.text, wanted, spans.get(p.id, ())) > least
-        for p in record.passages
-        for wanted in p.evidence
-    )
-
-
-def judged(record: Record) -> bool:
-    """Say whether the context holds what answers the question."""
-    key = "answers" if record.evidence_kind == "answer-sentence" else "evidence"
-    return any(getattr(passage, key) for passage in record.passages)
 
 
 def named(name: str) -> Make:
@@ -127,13 +98,6 @@ def _pieces(question: Question, whole: Compressed) -> list[ScoredSentence]:
     place = {passage.id: number for number, passage in enumerate(question.passages)}
     spans: list[Evidence | Dropped] = [*whole.evidence, *whole.dropped]
     return [ScoredSentence(Sentence(place[s.passage_id], s.start, s.end), s.score) for s in spans]
-
-
-def _covered(text: str, wanted: Span, kept: Sequence[Span]) -> float:
-    """Return the share of a span's characters, white space apart, that is kept."""
-    places = [i for i in range(*wanted) if not text[i].isspace()]
-    inside = sum(any(start <= i < end for start, end in kept) for i in places)
-    return inside / len(places) if places else 0.0
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:

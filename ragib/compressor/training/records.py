@@ -57,7 +57,7 @@ def read_records(path: Path, sources: Iterable[str] = ()) -> Iterator[Record]:
             for line in lines:
                 number += 1
                 if line.strip():
-                    record = _record(json.loads(line))
+                    record = record_of(json.loads(line))
                     if not wanted or record.source in wanted:
                         yield record
     except OSError as error:
@@ -72,8 +72,16 @@ def _zipped(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _record(values: Mapping[str, Any]) -> Record:
-    # A passage that stands twice in a record is taken once, labelled if either copy is.
+def record_of(values: Mapping[str, Any]) -> Record:
+    """Make a record of one line's values.
+
+    A passage that stands twice in it is taken once, labelled if either copy is.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        It is no record.
+    """
     passages: dict[str, LabelledPassage] = {}
     listed = values["passages"]
     kind = str(values.get("evidence_kind", ANSWER_SENTENCE))
