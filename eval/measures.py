@@ -20,7 +20,9 @@ Run = Mapping[str, Mapping[str, float]]
 def retrieval(qrels: Qrels, run: Run, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Score a run: measure name -> query id -> value in [0, 1].
 
-    Every judged query counts: one that is missing from the run scores zero.
+    Every judged query counts: one that is missing from the run scores zero. Documents of one score
+    are ranked as the program does that ir-measures asks: trec_eval puts the higher id first, the
+    script of MS MARCO, which computes `RR@k`, the lower.
 
     Parameters
     ----------

@@ -71,8 +71,8 @@ def applies(needs: Needs, query: EvalQuery) -> bool:
 def measure(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, Values]:
     """Compute measures: name -> query id -> value.
 
-    A query that failed counts zero wherever the measure applies to it and higher is better; of
-    other measures it has no value.
+    A query that failed counts as answered wrongly: it has the worst value of every measure that
+    applies to it, which is 0 where higher is better. Where neither is, it has no value.
 
     Parameters
     ----------
@@ -118,25 +118,15 @@ def applicable(queries: Sequence[EvalQuery]) -> list[str]:
 def _each(
     function: Callable[[Outcome], float | None], needs: Needs, better: Better, about: str
 ) -> Measure:
-    return Measure(partial(_values, function, needs, better), needs, better, about)
+    return Measure(partial(_values, function, needs), needs, better, about)
 
 
 def _values(
-    function: Callable[[Outcome], float | None],
-    needs: Needs,
-    better: Better,
-    outcomes: Sequence[Outcome],
+    function: Callable[[Outcome], float | None], needs: Needs, outcomes: Sequence[Outcome]
 ) -> Values:
-    values: Values = {}
-    for outcome in outcomes:
-        if not applies(needs, outcome.query):
-            continue
-        if outcome.answer is None and better != "higher":
-            continue
-        value = function(outcome)
-        if value is not None:
-            values[outcome.query.id] = value
-    return values
+    asked = [outcome for outcome in outcomes if applies(needs, outcome.query)]
+    values = {outcome.query.id: function(outcome) for outcome in asked}
+    return {query: value for query, value in values.items() if value is not None}
 
 
 def _ranked(name: str) -> Measure:
@@ -189,8 +179,8 @@ def _removed(outcome: Outcome) -> float | None:
     return None if kept is None else 1.0 - kept
 
 
-def _abstained(outcome: Outcome) -> float:
-    return float(outcome.answer is not None and outcome.answer.abstained)
+def _abstained(outcome: Outcome) -> float | None:
+    return None if outcome.answer is None else float(outcome.answer.abstained)
 
 
 MEASURES: Mapping[str, Measure] = {

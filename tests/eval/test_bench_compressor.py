@@ -6,53 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragib.compressor.training.records import LabelledPassage, Record, read_records
+from ragib.compressor.training.records import read_records
 from ragib.errors import InputError
-from ragib.eval.bench.compressor import judged, load_set, measure, named, retained
+from ragib.eval.bench.compressor import load_set, measure, named
 from ragib.eval.bench.guarantees import coverage
-from ragib.types import Compressed, Evidence
 
 TEXT = "The tower is old. It was built by Rome in spring. A dog ran."
-
-
-def record(kind: str, answers: tuple = (), evidence: tuple = ()) -> Record:
-    passages = (
-        LabelledPassage("a", "", TEXT, True, answers, evidence),
-        LabelledPassage("b", "", "The moon is cold.", True, (), evidence and ((0, 17),)),
-    )
-    return Record("q", "s", "who built the tower?", ("Rome",), True, kind, passages)
-
-
-def kept(*spans: tuple[str, int, int]) -> Compressed:
-    pieces = tuple(Evidence(p, s, e, TEXT[s:e], 1.0) for p, s, e in spans)
-    return Compressed("q", pieces, (), 16, 8)
-
-
-def test_an_answer_must_be_kept_whole() -> None:
-    asked = record("answer-sentence", answers=((34, 38),))
-    assert retained(asked, kept(("a", 18, 49)))
-    assert retained(asked, kept(("a", 18, 36), ("a", 36, 49)))
-    assert not retained(asked, kept(("a", 18, 37)))
-    assert not retained(asked, kept(("b", 0, 17)))
-    assert not retained(asked, kept())
-
-
-def test_all_supporting_sentences_must_be_kept() -> None:
-    asked = record("human", evidence=((18, 49),))
-    assert retained(asked, kept(("a", 18, 49), ("b", 0, 17)))
-    assert not retained(asked, kept(("a", 18, 49)))
-    assert not retained(asked, kept(("a", 18, 25), ("b", 0, 17)))
-
-
-def test_of_supporting_paragraphs_something_must_be_kept() -> None:
-    asked = record("paragraph", evidence=((0, 60),))
-    assert retained(asked, kept(("a", 0, 10), ("b", 0, 3)))
-    assert not retained(asked, kept(("a", 0, 60)))
-
-
-def test_only_questions_whose_context_holds_the_answer_count() -> None:
-    assert judged(record("answer-sentence", answers=((34, 38),)))
-    assert not judged(record("answer-sentence"))
 
 
 def test_measuring_a_set(tmp_path: Path) -> None:
