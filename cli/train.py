@@ -17,17 +17,28 @@ def train() -> None:
 @train.command(
     epilog=example(
         "ragib train compressor --data train.jsonl.gz --dev dev.jsonl.gz --out my-weights",
+        "ragib train compressor --data hub:rajpurkar/squad --base my/large --lora 16 --out weights",
         "ragib compress --compressor my-weights --input qa.jsonl --output kept.jsonl",
     )
 )
 @click.option(
-    "--data", metavar="FILE", type=PATH, required=True, multiple=True, help="Questions, JSON lines."
+    "--data",
+    metavar="FILE",
+    required=True,
+    multiple=True,
+    help="Questions: JSON lines, or hub:OWNER/NAME[/CONFIG][:SPLIT].",
 )
 @click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
 @click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
 @click.option(
     "--start", metavar="DIR", type=PATH, help="Trained weights to go on from, in place of a base."
+)
+@click.option(
+    "--lora",
+    metavar="RANK",
+    type=click.IntRange(min=1),
+    help="Train low-rank adapters in place of the whole encoder; try --rate 1e-3 with them.",
 )
 @click.option("--source", "sources", multiple=True, help="Take only records of this source.")
 @click.option(
@@ -84,11 +95,12 @@ def train() -> None:
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def compressor(
-    data: tuple[Path, ...],
+    data: tuple[str, ...],
     dev: Path | None,
     out: Path,
     base: str,
     start: Path | None,
+    lora: int | None,
     sources: tuple[str, ...],
     composed: tuple[str, ...],
     steps: int,
@@ -109,7 +121,9 @@ def compressor(
 
     A line of FILE is {"id", "question", "answers", "passages": [{"id", "title", "text", "gold",
     "answer_spans": [[start, end]], "evidence": [[start, end]]}]}; passages that are not gold are
-    distractors. The last questions of each source are held out for the calibration.
+    distractors. Data sets of a hub may have the columns of SQuAD, whose distractors are then other
+    contexts of the same set, or of HotpotQA. The last questions of each source are held out for
+    the calibration.
     """
     from ragib.compressor.training.loop import Schedule
     from ragib.compressor.training.run import Plan, train_compressor
@@ -136,6 +150,7 @@ def compressor(
         silver_steps=silver_steps,
         bottleneck_steps=bottleneck_steps,
         target=target,
+        lora=lora or 0,
     )
     with progress_bar() as progress:
         calibration = train_compressor(data, out, plan, dev=dev, progress=progress)

@@ -15,7 +15,9 @@ from ragib.compressor.training.calibrate import calibrate
 from ragib.compressor.training.cloze import cloze_questions
 from ragib.compressor.training.compose import compose
 from ragib.compressor.training.data import Corpus, Example, Mix, make_examples
+from ragib.compressor.training.hub import read_source
 from ragib.compressor.training.loop import Loss, Progress, Schedule, read_log, train
+from ragib.compressor.training.lora import add_adapters
 from ragib.compressor.training.records import Record, read_records
 from ragib.compressor.training.silver import relabel
 from ragib.compressor.training.warm_start import mean_loss, warm_start_loss
@@ -37,7 +39,8 @@ class Plan:
     ones (none: all), `joined` how many unrelated pairs are joined besides, and `cloze` how many
     questions are made of their passages alone. After the warm start, evidence is chosen anew by
     its IB score for `silver_steps` more updates; `silver_steps` or `bottleneck_steps` of 0 leave
-    these stages out. Both go on at `later_rate`.
+    these stages out. Both go on at `later_rate`. `lora` trains adapters of that rank in place of
+    the encoder (0: the encoder itself, but for its word embeddings).
     """
 
     schedule: Schedule
@@ -54,11 +57,12 @@ class Plan:
     bottleneck_steps: int = 0
     later_rate: float = 3e-5
     target: float = 0.1
+    lora: int = 0
     mix: Mix = field(default_factory=Mix)
 
 
 def train_compressor(
-    data: Sequence[Path],
+    data: Sequence[str | Path],
     out: Path,
     plan: Plan,
     *,
@@ -70,7 +74,7 @@ def train_compressor(
     Parameters
     ----------
     data
-        Files of records as JSON lines.
+        Files of records as JSON lines, or hub data sets as `hub:OWNER/NAME`.
     out
         Gets `model.safetensors`, `evidence.json`, `calibration.json` and `training.json`, and
         checkpoints in `warm-start/`, `silver/` and `bottleneck/`, from which an interrupted run
@@ -87,13 +91,14 @@ def train_compressor(
     InputError
         A file cannot be used, or holds too few questions.
     """
-    asked = [record for path in data for record in read_records(path, plan.sources)]
+    asked = [r for name in data for r in read_source(name, plan.sources, progress)]
     known, held = split(asked, plan.held_out)
     if not known or not held:
         names = ", ".join(map(str, data))
         raise InputError(f"{names}: {len(asked)} questions are too few to train on")
     model = from_base(plan.base, plan.max_tokens) if plan.start is None else load(plan.start)
     model.freeze_words()
+    merge = add_adapters(model, plan.lora, plan.schedule.seed) if plan.lora else None
     one_hop, seed = _taken(known, plan), plan.schedule.seed
     composed = compose(one_hop, seed, plan.joined)
     records = [*known, *composed, *cloze_questions(one_hop, seed, plan.cloze)]
@@ -123,6 +128,8 @@ def train_compressor(
         schedule = replace(later, steps=plan.bottleneck_steps)
         loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
         logs["bottleneck"] = stage("bottleneck", loss, schedule)
+    if merge is not None:
+        merge()
     calibration = calibrate(model, calibration_set(held, plan), progress=progress)
     save(model, out)
     save_calibration(calibration, out)
