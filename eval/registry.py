@@ -63,7 +63,7 @@ def applies(needs: Needs, query: EvalQuery) -> bool:
         case "labels":
             return query.record is not None and judged(query.record)
         case "judgements":
-            return bool(query.gold)
+            return bool(query.judged)
         case "nothing":
             return True
 

@@ -36,6 +36,8 @@ def bootstrap_interval(
     Introduction to the Bootstrap", chapter 13; of whole clusters: Field and Welsh 2007,
     "Bootstrapping clustered data", J. R. Stat. Soc. B 69(3).
 
+    Intervals of under some twenty clusters are too narrow.
+
     Parameters
     ----------
     values
@@ -123,10 +125,8 @@ def sign_flip_p(
     seed
         Of the flips.
     """
-    array = np.asarray(differences, dtype=np.float64)
-    if not len(array):
-        return 1.0
-    sums, _ = _by_cluster(array, clusters)
+    sums, _ = _by_cluster(np.asarray(differences, dtype=np.float64), clusters)
+    sums = sums[sums != 0]  # flipping these would change nothing
     observed = abs(sums.sum())
     least = observed - 1e-9 * np.abs(sums).sum()  # sums of the same numbers differ in rounding
     generator = np.random.default_rng(seed)

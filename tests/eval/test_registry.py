@@ -71,7 +71,7 @@ def test_what_does_not_apply_has_no_value() -> None:
 def test_which_measures_apply_to_a_set() -> None:
     assert applicable([UNJUDGED]) == ["abstained", "kept", "removed", "citation-validity"]
     assert applicable([UNJUDGED, query()]) == list(MEASURES)
-    assert not applies("judgements", EvalQuery("q", "who?", judged={"d": 0}))
+    assert applies("judgements", EvalQuery("q", "who?", judged={"d": 0}))
 
 
 def test_any_measure_that_ir_measures_knows() -> None:
