@@ -27,6 +27,7 @@ VERBS = {
     "ask": "Answer a question from an index, with citations.",
     "compress": "Keep the sentences of passages that carry the answer.",
     "train": "Train the compressor on your own questions.",
+    "report": "Make one HTML file of an evaluation run.",
     "doctor": "Say what is installed, which devices there are, and what is missing.",
     "demo": "Index this Python's own documentation and ask it three questions.",
 }

@@ -48,7 +48,11 @@ def tree_files() -> set[str]:
     }
     for package in tree_packages():
         folder = ROOT.joinpath(*package.split("."))
-        files |= {f"{package.replace('.', '/')}/{path.name}" for path in folder.glob("*.py")}
+        files |= {
+            f"{package.replace('.', '/')}/{path.name}"
+            for path in folder.iterdir()
+            if path.suffix in {".py", ".css", ".js"}
+        }
     return files
 
 
