@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,10 +12,13 @@ from ragib.eval.evalset import EvalQuery
 from ragib.eval.lines import id_of, text_of, texts_of
 from ragib.eval.qa import flashrag_queries
 from ragib.extras import refuse_offline, require
+from ragib.text import one_line
 from ragib.types import Document
 
 HUB = "hub:"
 """What the name of a hub data set begins with."""
+
+_NAME = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:/(?P<config>\w[\w.-]*))?")
 
 
 def read_hub(name: str, split: str) -> tuple[tuple[EvalQuery, ...], list[Document]]:
@@ -41,15 +45,16 @@ def read_hub(name: str, split: str) -> tuple[tuple[EvalQuery, ...], list[Documen
     InputError
         There is no such data set or split, or its rows cannot be used.
     """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        raise InputError(f"{HUB}{name}: expected {HUB}OWNER/NAME or {HUB}OWNER/NAME/CONFIG")
     refuse_offline(f"fetching the data set {name}")
     datasets = require("datasets", "reading a data set of a hub")
-    owner, _, rest = name.partition("/")
-    short, _, config = rest.partition("/")
+    failures = (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError)
     try:
-        rows = datasets.load_dataset(f"{owner}/{short}", config or None, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{HUB}{name}, split {split}: {reason}") from None
+        rows = datasets.load_dataset(match["name"], match["config"], split=split)
+    except failures as error:
+        raise InputError(f"{HUB}{name}, split {split}: {one_line(str(error))}") from None
     placed = [(f"{HUB}{name}: row {number}", row) for number, row in enumerate(rows)]
     columns = set(rows.column_names)
     if {"id", "question", "golden_answers"} <= columns:
@@ -76,7 +81,9 @@ def _squad(
         name = id_of(where, row, "id")
         if name in queries:
             raise InputError(f"{where}: query id {name!r} occurs twice")
-        answers = texts_of(where, row["answers"], "text")
+        inner = row["answers"]
+        nested = isinstance(inner, Mapping)
+        answers = texts_of(where, inner, "text") if nested else texts_of(where, row, "answers")
         queries[name] = EvalQuery(
             id=name,
             text=text_of(where, row, "question"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ragib.corpus import BadRecords, read_corpus
 from ragib.errors import InputError, did_you_mean
-from ragib.eval.datasets import plain_or_gz, read_qrels, read_queries
+from ragib.eval.datasets import Qrels, plain_or_gz, read_qrels, read_queries
 from ragib.eval.evalset import EvalQuery, EvalSet, draw
 from ragib.eval.hub import HUB, read_hub
 from ragib.eval.lines import json_lines, numbered_lines
@@ -86,7 +86,8 @@ def _folder(folder: Path, corpus: str | Path | None, split: str | None) -> EvalS
         own = plain_or_gz(folder / "corpus.jsonl")
         source = own if own.exists() and corpus is None else _needed(folder, corpus)
         qrels = _beir_split(folder / "qrels", split)
-        return _judged(folder.name, (queries, read_queries(queries)), qrels, source)
+        asked, judged = (queries, read_queries(queries)), (qrels, read_qrels(qrels))
+        return _judged(folder.resolve().name, asked, judged, source)
     return _trec(folder, _one(folder, "topics", split), corpus, split)
 
 
@@ -97,8 +98,11 @@ def _file(path: Path, corpus: str | Path | None, split: str | None) -> EvalSet:
     first = next(numbered_lines(path), None)
     if first is None:
         raise InputError(f"{path}: the file is empty")
-    if not first[1].lstrip().startswith("{"):
+    line = first[1].lstrip()
+    if line.startswith("<") or ("\t" in line and not line.startswith("{")):
         return _trec(path.parent, path, corpus, split)
+    if split is not None:
+        raise InputError(f"{path}: a file of questions has no splits, so no {split!r}")
     where, record = next(json_lines(path))
     name = path.name.partition(".")[0]
     if "passages" in record:
@@ -117,19 +121,20 @@ def _file(path: Path, corpus: str | Path | None, split: str | None) -> EvalSet:
 
 def _trec(folder: Path, topics: Path, corpus: str | Path | None, split: str | None) -> EvalSet:
     qrels = _one(folder, "qrels", split)
-    asked = read_topics(topics)
     source = _needed(topics, corpus)
-    return _judged(topics.name.partition(".")[0], (topics, asked), qrels, source)
+    asked, judged = (topics, read_topics(topics)), (qrels, read_trec_qrels(qrels))
+    return _judged(topics.name.partition(".")[0], asked, judged, source)
 
 
 def _judged(
-    name: str, asked: tuple[Path, Mapping[str, str]], qrels_at: Path, corpus: Path
+    name: str,
+    asked: tuple[Path, Mapping[str, str]],
+    judged: tuple[Path, Qrels],
+    corpus: Path,
 ) -> EvalSet:
-    path, texts = asked
-    trec = qrels_at.parent.name != "qrels"
-    qrels = read_trec_qrels(qrels_at) if trec else read_qrels(qrels_at)
+    (path, texts), (qrels_path, qrels) = asked, judged
     if not qrels:
-        raise InputError(f"{qrels_at}: holds no judgement")
+        raise InputError(f"{qrels_path}: holds no judgement")
     untold = [query for query in qrels if query not in texts]
     if untold:
         raise InputError(f"{path}: {len(untold)} judged queries have no text, as {untold[0]!r}")
@@ -137,7 +142,7 @@ def _judged(
         EvalQuery(query, texts[query], judged=grades, cluster=_only(grades))
         for query, grades in qrels.items()
     )
-    return _over(EvalSet(name, queries, _no_documents, (), (path, qrels_at)), corpus)
+    return _over(EvalSet(name, queries, _no_documents, (), (path, qrels_path)), corpus)
 
 
 def _only(grades: Mapping[str, int]) -> str:
