@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ragib.compressor.attention import use_plain_attention
 from ragib.compressor.windows import Batch, Special, special_ids
 from ragib.config import EncoderConfig
 from ragib.errors import InputError
@@ -112,7 +113,7 @@ class EvidenceModel:
         _words(self).requires_grad_(False)
 
 
-def from_base(base: str, max_tokens: int = 256) -> EvidenceModel:
+def from_base(base: str, max_tokens: int = 256, device: str | None = None) -> EvidenceModel:
     """Put fresh heads on an encoder.
 
     Parameters
@@ -121,6 +122,8 @@ def from_base(base: str, max_tokens: int = 256) -> EvidenceModel:
         `embedded`, a folder, or a hub name.
     max_tokens
         Length of the sequences to read; at most what the encoder can.
+    device
+        Where the weights go; by default a GPU if there is one.
 
     Raises
     ------
@@ -128,13 +131,14 @@ def from_base(base: str, max_tokens: int = 256) -> EvidenceModel:
         There is no such encoder, or its tokenizer is a slow one without offsets.
     """
     torch = require("torch", _PURPOSE)
-    encoder, tokenizer, digest = _load_base(base)
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    encoder, tokenizer, digest = _load_base(base, where)
     size = encoder.config.hidden_size
     heads = {"tokens": torch.nn.Linear(size, 3), "passage": torch.nn.Linear(size, 1)}
     for head in heads.values():
         torch.nn.init.normal_(head.weight, std=0.02)
         torch.nn.init.zeros_(head.bias)
-    modules = torch.nn.ModuleDict({"encoder": encoder, **heads})
+    modules = torch.nn.ModuleDict({"encoder": encoder, **heads}).to(where)
     limit = min(max_tokens, tokenizer.model_max_length, encoder.config.max_position_embeddings)
     settings = Settings(base, digest, limit, limit // 4)
     return EvidenceModel(modules, tokenizer, special_ids(tokenizer), settings)
@@ -170,8 +174,8 @@ def save(model: EvidenceModel, folder: Path, half: bool = True) -> None:
     settings.replace(folder / _SETTINGS)
 
 
-def load(folder: Path, device: str = "cpu") -> EvidenceModel:
-    """Read a model that `save` wrote.
+def load(folder: Path, device: str | None = None) -> EvidenceModel:
+    """Read a model that `save` wrote; by default it goes on a GPU if there is one.
 
     Raises
     ------
@@ -188,7 +192,7 @@ def load(folder: Path, device: str = "cpu") -> EvidenceModel:
         raise InputError(f"{folder}: not an evidence model: {error}") from None
     if settings.format != _FORMAT:
         raise InputError(f"{folder}: format {settings.format} is not known; update ragib")
-    model = from_base(settings.base, settings.max_tokens)
+    model = from_base(settings.base, settings.max_tokens, device)
     if model.settings.base_revision != settings.base_revision:
         raise InputError(
             f"{folder}: was trained from other weights of {settings.base}: revision "
@@ -201,7 +205,7 @@ def load(folder: Path, device: str = "cpu") -> EvidenceModel:
     if wrong:
         raise InputError(f"{folder}: weights do not fit {settings.base}: {min(wrong)}")
     model.modules.load_state_dict({name: t.float() for name, t in tensors.items()}, strict=False)
-    model.modules.to(device).eval()
+    model.modules.eval()
     return EvidenceModel(model.modules, model.tokenizer, model.special, settings)
 
 
@@ -219,22 +223,24 @@ def _words(model: EvidenceModel) -> torch.Tensor:
     return weight
 
 
-def _load_base(base: str) -> tuple[Any, Any, str]:
+def _load_base(base: str, device: str) -> tuple[Any, Any, str]:
     """Return encoder, tokenizer and what identifies the weights."""
+    on_cpu = device == "cpu"
     library = require("transformers", _PURPOSE)
     folder, revision = locate(EncoderConfig(model=base))
     with quiet():
-        # Plain attention: with heads of 32 dimensions the fused kernels of CPUs take twice as long.
         encoder = library.AutoModel.from_pretrained(
             folder,
             local_files_only=True,
             use_safetensors=True,
             dtype="float32",
-            attn_implementation="eager",
+            attn_implementation="eager" if on_cpu else None,
         )
         tokenizer = library.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, use_fast=True
         )
+    if on_cpu:
+        use_plain_attention(encoder)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     if not tokenizer.is_fast:

@@ -79,11 +79,12 @@ def select(
     keep: float | None = None,
     budget: int | None = None,
     threshold: float | None = None,
+    repeats: bool = False,
 ) -> Compressed:
     """Keep the best sentences within the limits that are given.
 
-    A sentence that says only what a kept one says already is dropped as a repeat; with no limit
-    at all, everything else is kept.
+    A sentence that says only what a kept one says already is dropped as a repeat, unless `repeats`
+    are wanted; with no limit at all, everything else is kept.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def select(
             dropped.append((item, _below(item.score, threshold)))
             continue
         place = question.passages[item.sentence.passage], *_span(item)
-        if (repeated := kept.repeated_by(*place)) is not None:
+        if not repeats and (repeated := kept.repeated_by(*place)) is not None:
             dropped.append((item, f"repeats {repeated}"))
             continue
         cost = _word_share(word_spans[item.sentence.passage], item.sentence)
