@@ -1,6 +1,7 @@
 """The `ragib` command: loads a verb when it is called, and turns errors into exit codes.
 
-Exit codes: 0 done, 1 failed, 2 the input or the command line is wrong, 130 interrupted.
+Exit codes: 0 done, 1 failed, 2 the input or the command line is wrong, 3 (`compare`) the second run
+is worse, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,13 +28,18 @@ VERBS = {
     "ask": "Answer a question from an index, with citations.",
     "compress": "Keep the sentences of passages that carry the answer.",
     "train": "Train the compressor on your own questions.",
+    "eval": "Evaluate a grid of pipelines on a data set.",
+    "compare": "Compare two runs of `ragib eval`, question by question.",
     "report": "Make one HTML file of an evaluation run.",
     "doctor": "Say what is installed, which devices there are, and what is missing.",
     "demo": "Index this Python's own documentation and ask it three questions.",
 }
 """Verb -> its line in `ragib --help`. Verb `x` is the command object `x` of `ragib.cli.x`."""
 
-RESUMABLE = frozenset({"index", "add", "compress", "demo"})
+_MODULES = {"eval": "evaluate"}
+"""Verbs that are words of Python, and what their module and command object are called."""
+
+RESUMABLE = frozenset({"index", "add", "compress", "demo", "eval"})
 """Verbs that keep finished work when they are interrupted."""
 
 
@@ -60,7 +66,8 @@ class Verbs(click.Group):
         """Import one verb; `None` if there is no such verb."""
         if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(import_module(f"ragib.cli.{cmd_name}"), cmd_name)
+        name = _MODULES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"ragib.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -150,7 +150,8 @@ def _file(text: str, source: str) -> _File:
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":
-            known = {"load": LoadConfig, "ladder": LadderConfig}.get(path[0], _File).model_fields
+            sections: dict[str, type[_Section]] = {"load": LoadConfig, "ladder": LadderConfig}
+            known = sections.get(path[0], _File).model_fields
             raise ConfigError(
                 f"{source}: unknown key {key!r}{did_you_mean(path[-1], known)}"
             ) from None
