@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ragib.eval.evalset import EvalQuery
@@ -52,8 +52,3 @@ def kept_spans(answer: Answer) -> dict[str, list[Span]]:
         span = (passage.start + evidence.start, passage.start + evidence.end)
         spans.setdefault(passage.doc_id, []).append(span)
     return spans
-
-
-def by_query(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
-    """Return outcomes by query id."""
-    return {outcome.query.id: outcome for outcome in outcomes}

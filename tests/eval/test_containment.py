@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +38,7 @@ CASES = [
     ("Paris", ["Rome", "paris"], True),
     ("Paris", [], False),
     ("", ["Rome"], False),
+    ("Paris", ["\u200b"], True),
 ]
 
 
@@ -45,9 +48,25 @@ def test_has_answer_dpr(text: str, answers: list[str], holds: bool) -> None:
 
 
 def test_tokens() -> None:
-    assert tokens("Dr. O\u2019Neil's 2nd\tcafé+") == [
+    assert tokens("Dr. O\u2019Neil's 2nd\tcafé+") == (
         "dr", ".", "o", "\u2019", "neil", "'", "s", "2nd", "cafe\u0301", "+",
-    ]  # fmt: skip
+    )  # fmt: skip
+
+
+def slow_tokens(text: str) -> tuple[str, ...]:
+    found = [""]
+    for c in unicodedata.normalize("NFD", text):
+        kind = unicodedata.category(c)[0]
+        if kind in "LNM":
+            found[-1] += c
+        else:
+            found += [c, ""] if kind not in "ZC" else [""]
+    return tuple(token.lower() for token in found if token)
+
+
+@given(st.text(st.characters() | st.sampled_from("aÉ1_ -.'\u0301\u093f\u200b\u00a0\t²Σ")))
+def test_tokens_as_one_character_after_the_other(text: str) -> None:
+    assert tokens(text) == slow_tokens(text)
 
 
 @given(st.text(max_size=30), st.integers(0, 30), st.integers(0, 30))
