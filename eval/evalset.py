@@ -69,11 +69,6 @@ class EvalSet:
         """The cluster of every query, by id."""
         return {query.id: query.cluster for query in self.queries}
 
-    @property
-    def has_answers(self) -> bool:
-        """Whether answers can be judged."""
-        return any(query.answerable is not None for query in self.queries)
-
 
 def draw(items: Sequence[T], limit: int | None) -> tuple[T, ...]:
     """Draw `limit` items with a fixed seed, in their order; all of them without a limit."""

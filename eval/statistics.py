@@ -6,7 +6,7 @@ drawn, or flipped, at once; a query with an empty cluster is a cluster of its ow
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -88,8 +88,9 @@ def bootstrap_statistic(
     if not size:
         return Interval(0.0, 0.0, 0.0, 0)
     members = _members(size, clusters)
+    alone = len(members) == size
     values = [
-        statistic(np.concatenate([members[c] for c in row]))
+        statistic(row if alone else np.concatenate([members[cluster] for cluster in row]))
         for rows in _drawn(len(members), resamples, seed)
         for row in rows
     ]
@@ -151,41 +152,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (m - rank) * p_values[i]))
         corrected[i] = highest
     return corrected
-
-
-def compare(
-    a: str,
-    b: str,
-    measure: str,
-    values: tuple[Mapping[str, float], Mapping[str, float]],
-    clusters: Mapping[str, str],
-    *,
-    seed: int = 0,
-) -> Comparison:
-    """Compare two pipelines, query by query, in one measure.
-
-    Parameters
-    ----------
-    a, b, measure
-        Names, for the result; the difference is `b - a`.
-    values
-        The measure of a and of b by query id; queries that only one of them has are left out.
-    clusters
-        The cluster of every query (see `EvalSet.clusters`).
-    seed
-        Of all that is drawn.
-
-    Returns
-    -------
-    Comparison
-        Its `p_holm` is still `p`: hand the whole table to `corrected`.
-    """
-    shared = [query for query in values[0] if query in values[1]]
-    differences = np.array([values[1][query] - values[0][query] for query in shared])
-    groups = [clusters.get(query, "") for query in shared]
-    interval = bootstrap_interval(differences, groups, seed=seed)
-    p = sign_flip_p(differences, groups, seed=seed)
-    return Comparison(a, b, measure, interval.mean, interval.low, interval.high, p, p)
 
 
 def corrected(table: Sequence[Comparison]) -> list[Comparison]:

@@ -93,7 +93,6 @@ def test_a_set_without_any_answers(tmp_path: Path) -> None:
     path = tmp_path / "qa.jsonl"
     path.write_bytes(lines(record("a", answers=[]), record("b", answers=[], answerable=False)))
     data = read_eval_set(path)
-    assert not data.has_answers
     assert [query.answerable for query in data.queries] == [None, None]
     assert data.notes == ("no question has answers: measures of answers are left out",)
 
