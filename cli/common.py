@@ -73,7 +73,10 @@ def example(*lines: str) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Give a progress callback that draws one bar a stage on stderr, if that is a terminal."""
+    """Give a progress callback that draws one bar a stage on stderr, if that is a terminal.
+
+    A bar shows what is done of how much, how much a second, and the time taken and left.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -87,6 +90,7 @@ def progress_bar() -> Iterator[Progress]:
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
         bars.TimeElapsedColumn(),
         bars.TimeRemainingColumn(),
         console=console,
@@ -94,8 +98,10 @@ def progress_bar() -> Iterator[Progress]:
 
         def update(stage: str, done: int, total: int | None) -> None:
             if stage not in tasks:
-                tasks[stage] = shown.add_task(stage, total=total)
-            shown.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = shown.add_task(stage, total=total, rate="")
+            speed = next(task.speed for task in shown.tasks if task.id == tasks[stage])
+            rate = f"{speed:,.1f}/s" if speed else ""
+            shown.update(tasks[stage], completed=done, total=total, rate=rate)
 
         yield update
 

@@ -21,7 +21,7 @@ from ragib.compressor.selection import ScoredSentence, Sentence, select
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
 from ragib.errors import InputError
-from ragib.eval.bench.common import markdown_table, report, run
+from ragib.eval.bench.common import markdown_table, report, run, write_section
 from ragib.eval.bench.halves import measured_on
 from ragib.eval.retention import judged, retained
 from ragib.text import batched
@@ -29,6 +29,7 @@ from ragib.types import Compressed, Dropped, Evidence, Passage, Question
 
 SETS = ("dev", "triviaqa_noisy_dev", "multihop_dev")
 SHARES = (0.05, 0.10, 0.15, 0.20, 0.30)
+SHOWN = 0.15
 HEADER = ("set: compressor", *(f"{share:.0%} kept" for share in SHARES), "ms a passage")
 _AT_ONCE = 64
 
@@ -109,14 +110,33 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out what is retained of `SHOWN` of the words, a column a set."""
+    by_name: dict[str, dict[str, float]] = {}
+    for row in rows:
+        by_name.setdefault(row["compressor"], {})[row["set"]] = row[f"{SHOWN:.0%}"]
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    lines = [
+        [name, *(f"{100 * found[s]:.1f}" for s in sets if s in found)]
+        for name, found in by_name.items()
+    ]
+    return markdown_table(["compressor", *sets], lines)
+
+
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--compressor", "names", multiple=True, help="name or folder of weights; default all")
 @click.option("--set", "sets", multiple=True, type=click.Choice(SETS), help="default: all")
 @click.option("--limit", type=click.IntRange(min=1), help="questions a set")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
+@click.option("--readme", type=click.Path(exists=True, path_type=Path), help="the short form")
 def main(
-    data: Path, names: tuple[str, ...], sets: tuple[str, ...], limit: int | None, page: Path | None
+    data: Path,
+    names: tuple[str, ...],
+    sets: tuple[str, ...],
+    limit: int | None,
+    page: Path | None,
+    readme: Path | None,
 ) -> None:
     """Measure answer retention on the sets in the folder DATA."""
     baselines = [name for name in BASELINES if name != "none"]
@@ -131,6 +151,8 @@ def main(
         f"all supporting sentences in multihop_dev.\n\n{table}"
     )
     report("compressor", text, {"rows": rows}, page)
+    if readme is not None:
+        write_section(readme, "compressor", summary(rows))
 
 
 if __name__ == "__main__":

@@ -113,7 +113,9 @@ class EvidenceModel:
         _words(self).requires_grad_(False)
 
 
-def from_base(base: str, max_tokens: int = 256, device: str | None = None) -> EvidenceModel:
+def from_base(
+    base: str, max_tokens: int = 256, device: str | None = None, seed: int = 0
+) -> EvidenceModel:
     """Put fresh heads on an encoder.
 
     Parameters
@@ -124,6 +126,8 @@ def from_base(base: str, max_tokens: int = 256, device: str | None = None) -> Ev
         Length of the sequences to read; at most what the encoder can.
     device
         Where the weights go; by default a GPU if there is one.
+    seed
+        Draws the heads.
 
     Raises
     ------
@@ -135,8 +139,9 @@ def from_base(base: str, max_tokens: int = 256, device: str | None = None) -> Ev
     encoder, tokenizer, digest = _load_base(base, where)
     size = encoder.config.hidden_size
     heads = {"tokens": torch.nn.Linear(size, 3), "passage": torch.nn.Linear(size, 1)}
+    generator = torch.Generator().manual_seed(seed)
     for head in heads.values():
-        torch.nn.init.normal_(head.weight, std=0.02)
+        torch.nn.init.normal_(head.weight, std=0.02, generator=generator)
         torch.nn.init.zeros_(head.bias)
     modules = torch.nn.ModuleDict({"encoder": encoder, **heads}).to(where)
     limit = min(max_tokens, tokenizer.model_max_length, encoder.config.max_position_embeddings)

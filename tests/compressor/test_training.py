@@ -426,6 +426,21 @@ def test_command_trains_a_compressor_that_works(tiny_encoder_dir: Path, tmp_path
     assert {"warm-start", "bottleneck"} == logs.keys()
 
 
+def test_one_seed_gives_one_result(tiny_encoder_dir: Path, tmp_path: Path) -> None:
+    data = write(RECORDS, tmp_path / "train.jsonl")
+
+    def weights(name: str, seed: int) -> bytes:
+        schedule = Schedule(steps=2, batch_size=8, micro_batch=8, seed=seed)
+        plan = Plan(schedule, base=str(tiny_encoder_dir), held_out=0.5, bottleneck_steps=1)
+        train_compressor([data], tmp_path / name, replace(plan, mix=Mix(max_tokens=128)))
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    first = weights("first", 3)
+    torch.rand(5)
+    assert weights("again", 3) == first
+    assert weights("other", 4) != first
+
+
 def test_training_goes_on_from_trained_weights(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     data = write(RECORDS, tmp_path / "train.jsonl")
     common = dict(held_out=0.5, cloze=0, joined=0, mix=Mix(max_tokens=128))

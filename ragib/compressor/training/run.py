@@ -96,10 +96,13 @@ def train_compressor(
     if not known or not held:
         names = ", ".join(map(str, data))
         raise InputError(f"{names}: {len(asked)} questions are too few to train on")
-    model = from_base(plan.base, plan.max_tokens) if plan.start is None else load(plan.start)
-    model.freeze_words()
-    merge = add_adapters(model, plan.lora, plan.schedule.seed) if plan.lora else None
     one_hop, seed = _taken(known, plan), plan.schedule.seed
+    if plan.start is None:
+        model = from_base(plan.base, plan.max_tokens, seed=seed)
+    else:
+        model = load(plan.start)
+    model.freeze_words()
+    merge = add_adapters(model, plan.lora, seed) if plan.lora else None
     composed = compose(one_hop, seed, plan.joined)
     records = [*known, *composed, *cloze_questions(one_hop, seed, plan.cloze)]
     corpus = Corpus(model.tokenizer, records)
