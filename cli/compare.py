@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ragib.cli.common import PATH, echo_json, example, json_option, note, output, printable
+from ragib.cli.common import PATH, echo_json, example, json_option, note, printable
+from ragib.cli.tables import show_table
 
 WORSE = 3
 """Exit code when the second run is significantly worse."""
@@ -46,22 +47,22 @@ def compare(
     if as_json:
         echo_json({"comparisons": found.comparisons, "worse": found.worse})
     else:
-        from rich.table import Table
-
-        header = ("pipeline", "measure", "B - A", "95 % interval", "p", "p, Holm", "")
-        table = Table(*header, box=None, header_style="bold")
-        for row in found.comparisons:
-            name = row.a if row.a == row.b else f"{row.a} -> {row.b}"
-            table.add_row(
-                printable(name),
-                row.measure,
-                f"{row.difference:+.4f}",
-                f"{row.low:+.4f} to {row.high:+.4f}",
-                f"{row.p:.4f}",
-                f"{row.p_holm:.4f}",
-                "worse" if is_worse(row) else "",
-            )
-        output().print(table)
+        show_table(
+            ("pipeline", "measure", "B - A", "95 % interval", "p", "p, Holm", ""),
+            [
+                (
+                    row.a if row.a == row.b else f"{row.a} -> {row.b}",
+                    row.measure,
+                    f"{row.difference:+.4f}",
+                    f"{row.low:+.4f} to {row.high:+.4f}",
+                    f"{row.p:.4f}",
+                    f"{row.p_holm:.4f}",
+                    "worse" if is_worse(row) else "",
+                )
+                for row in found.comparisons
+            ],
+            left=2,
+        )
     if found.worse:
         note(f"{second} is significantly worse in {len(found.worse)} of {len(found.comparisons)}")
         ctx.exit(WORSE)

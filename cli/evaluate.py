@@ -15,10 +15,10 @@ from ragib.cli.common import (
     example,
     json_option,
     note,
-    output,
     printable,
     progress_bar,
 )
+from ragib.cli.tables import show_table
 
 if TYPE_CHECKING:
     from ragib.eval.results import PipelineResult, RunResults
@@ -89,28 +89,22 @@ def evaluate(
 
 
 def _show(results: RunResults) -> None:
-    from rich.table import Table
-
-    measures = list(
-        dict.fromkeys(
-            name
-            for name in ("f1/squad2", "em/squad2", "has-answer/dpr", "nDCG@10", "R@100", "kept")
-            for pipeline in results.pipelines
-            if name in pipeline.measures
-        )
-    )
-    table = Table("pipeline", *measures, "p95 ms", "MB", "errors", box=None, header_style="bold")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for pipeline in results.pipelines:
-        table.add_row(
+    measures = [
+        name
+        for name in ("f1/squad2", "em/squad2", "has-answer/dpr", "nDCG@10", "R@100", "kept")
+        if any(name in pipeline.measures for pipeline in results.pipelines)
+    ]
+    rows = [
+        (
             pipeline.name,
             *(_mean(pipeline, name) for name in measures),
             f"{pipeline.latency['total']['p95']:.0f}" if "total" in pipeline.latency else "",
             f"{pipeline.cost['index_bytes'] / 1e6:.1f}",
             str(len(pipeline.errors)),
         )
-    output().print(table)
+        for pipeline in results.pipelines
+    ]
+    show_table(("pipeline", *measures, "p95 ms", "index MB", "errors"), rows)
 
 
 def _mean(pipeline: PipelineResult, name: str) -> str:
