@@ -42,6 +42,13 @@ def train() -> None:
 )
 @click.option("--source", "sources", multiple=True, help="Take only records of this source.")
 @click.option(
+    "--times",
+    type=(str, click.IntRange(min=1)),
+    multiple=True,
+    metavar="SOURCE N",
+    help="See the questions of a source N times an epoch, each time beside other distractors.",
+)
+@click.option(
     "--two-hop-source", "composed", multiple=True, help="Join only questions of this source."
 )
 @click.option(
@@ -102,6 +109,7 @@ def compressor(
     start: Path | None,
     lora: int | None,
     sources: tuple[str, ...],
+    times: tuple[tuple[str, int], ...],
     composed: tuple[str, ...],
     steps: int,
     silver_steps: int,
@@ -146,6 +154,7 @@ def compressor(
         max_tokens=max_tokens,
         held_out=held_out,
         sources=sources,
+        times=dict(times),
         composed_sources=composed,
         silver_steps=silver_steps,
         bottleneck_steps=bottleneck_steps,

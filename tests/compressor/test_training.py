@@ -414,6 +414,7 @@ def test_command_trains_a_compressor_that_works(tiny_encoder_dir: Path, tmp_path
         "train", "compressor", "--data", str(data), "--dev", str(data), "--out", str(out),
         "--base", str(tiny_encoder_dir), "--steps", "120", "--bottleneck-steps", "2",
         "--batch-size", "16", "--rate", "3e-3", "--held-out", "0.3", "--save-every", "120",
+        "--times", "a", "2",
     ]  # fmt: skip
     result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -422,8 +423,9 @@ def test_command_trains_a_compressor_that_works(tiny_encoder_dir: Path, tmp_path
     passages = tuple(Passage(p.id, p.id, p.text, p.title) for p in asked.passages)
     [kept] = compressor.compress([Question("q", asked.question, passages)])
     assert NAMES[0] in " ".join(e.text for e in kept.evidence)
-    logs = json.loads((out / "training.json").read_text())["logs"]
-    assert {"warm-start", "bottleneck"} == logs.keys()
+    written = json.loads((out / "training.json").read_text())
+    assert {"warm-start", "bottleneck"} == written["logs"].keys()
+    assert written["plan"]["times"] == {"a": 2}
 
 
 def test_one_seed_gives_one_result(tiny_encoder_dir: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -32,9 +32,11 @@ class Plan:
     """What to train on, and how.
 
     `start` is a folder with trained weights to go on from, in place of fresh heads on `base`.
-    `sources` says which records to take (none: all). Of each source the last `held_out` share of
-    the questions (or 50, if they are at most a tenth of them) is kept for the calibration, at most
-    `calibration_questions` in all; files are sorted by article, so few articles are shared.
+    `sources` says which records to take (none: all), `times` how often those of a source are seen
+    in an epoch (once unless it says so), each time beside other distractors. Of each source the
+    last `held_out` share of the questions (or 50, if they are at most a tenth of them) is kept for
+    the calibration, at most `calibration_questions` in all; files are sorted by article, so few
+    articles are shared.
     `composed_sources` are those whose questions stand alone well enough to be joined into two-hop
     ones (none: all), `joined` how many unrelated pairs are joined besides, and `cloze` how many
     questions are made of their passages alone. After the warm start, evidence is chosen anew by
@@ -48,6 +50,7 @@ class Plan:
     start: Path | None = None
     max_tokens: int = 256
     sources: tuple[str, ...] = ()
+    times: Mapping[str, int] = field(default_factory=dict)
     composed_sources: tuple[str, ...] = ()
     joined: int = 500
     cloze: int = 2000
@@ -108,7 +111,8 @@ def train_compressor(
     corpus = Corpus(model.tokenizer, records)
 
     def epoch(number: int) -> list[Example]:
-        return make_examples(records, corpus, model.special, plan.mix, seed + number)
+        seen = [record for record in records for _ in range(plan.times.get(record.source, 1))]
+        return make_examples(seen, corpus, model.special, plan.mix, seed + number)
 
     def stage(name: str, loss: Loss, schedule: Schedule) -> list[dict[str, float]]:
         folder = out / name
