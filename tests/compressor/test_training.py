@@ -369,6 +369,9 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = write(RECORDS, tmp_path / "train.jsonl")
     assert list(read_records(path)) == RECORDS
     assert [r.source for r in read_records(path, ["b"])] == ["b"] * 20
+    marked = tmp_path / "marked.jsonl"
+    marked.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert list(read_records(marked)) == RECORDS
     zipped = tmp_path / "train.jsonl.gz"
     zipped.write_bytes(gzip.compress(path.read_bytes()))
     assert list(read_records(zipped)) == RECORDS
@@ -380,6 +383,7 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
         ("{", ":2: not a record"),
         ('{"id": 1}', ":2: lacks the key 'passages'"),
         ("3", ":2: not a record"),
+        ('{"answers": "Rome", "passages": []}', "put it into a list"),
         (
             json.dumps(
                 {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ragib.corpus.opening import DAMAGED, damage, lines, opened
 from ragib.errors import CorpusError
 from ragib.text import Span
 
@@ -50,26 +50,25 @@ def read_records(path: Path, sources: Iterable[str] = ()) -> Iterator[Record]:
         The file cannot be read or a line is no record; the message names file and line.
     """
     wanted = set(sources)
-    number = 0
     try:
-        opened = gzip.open if _zipped(path) else open
-        with opened(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    record = record_of(json.loads(line))
+        with opened(path) as stream:
+            for number, text, problem in lines(stream):
+                if problem:
+                    raise CorpusError(f"{path}:{number}: {problem}")
+                if text.strip():
+                    record = _at(path, number, text)
                     if not wanted or record.source in wanted:
                         yield record
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except DAMAGED as error:
+        raise CorpusError(f"{path}: {damage(error)}") from None
+
+
+def _at(path: Path, number: int, text: str) -> Record:
+    try:
+        return record_of(json.loads(text))
+    except (ValueError, KeyError, TypeError) as error:
         kind = "lacks the key " if isinstance(error, KeyError) else "not a record: "
         raise CorpusError(f"{path}:{number}: {kind}{error}") from None
-
-
-def _zipped(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
 
 
 def record_of(values: Mapping[str, Any]) -> Record:
@@ -84,6 +83,8 @@ def record_of(values: Mapping[str, Any]) -> Record:
     """
     passages: dict[str, LabelledPassage] = {}
     listed = values["passages"]
+    if isinstance(values["answers"], str):
+        raise ValueError("'answers' is one text; put it into a list")
     kind = str(values.get("evidence_kind", ANSWER_SENTENCE))
     for passage in (_passage(value, kind) for value in listed):
         if passage.id not in passages or passage.gold:
