@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragib.errors import InputError
@@ -107,6 +107,12 @@ def against_first(rows: Mapping[str, Sequence[QueryResult]]) -> list[Comparison]
             if _has(of, measure) and _has(named[first], measure)
         ]
     )
+
+
+def headline(row: QueryResult) -> QueryResult:
+    """Leave out of a row what `against_first` does not look at."""
+    measures = {name: row.measures[name] for name in HEADLINE if name in row.measures}
+    return replace(row, measures=measures, hits=(), evidence=(), answer="", timings={}, usage={})
 
 
 def _tested(table: Sequence[tuple[str, str, str, Rows, Rows]]) -> list[Comparison]:

@@ -120,6 +120,8 @@ def parse_grid(text: str, source: str) -> Grid:
             found.setdefault(config.model_dump_json(), (settings, config))
     if not found:
         raise ConfigError(f"{source}: the grid is empty; give a key with a list of values")
+    if file.load is not None and not file.latency:
+        raise ConfigError(f"{source}: load needs latency: the number of questions to ask")
     names = _names([settings for settings, _ in found.values()])
     return Grid(
         pipelines=tuple(

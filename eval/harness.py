@@ -14,7 +14,7 @@ from pathlib import Path
 from ragib.eval.answering import Line, Reply, reply
 from ragib.eval.builds import Progress, build_all, corpus_digest, shared_indexes
 from ragib.eval.cache import Cache
-from ragib.eval.compare import against_first
+from ragib.eval.compare import against_first, headline
 from ragib.eval.cost import costs
 from ragib.eval.evalset import EvalQuery, EvalSet
 from ragib.eval.grid import Grid
@@ -109,6 +109,8 @@ def _measured(
     stems = file_names([line.name for line in lines])
     passages: dict[str, Passage] = {}
     pipelines, rows = [], {}
+    found_in = {passage.doc_id for line in lines for passage in line.passages.values()}
+    texts = {one.id: one.text for one in data.documents() if one.id in found_in}
     for number, (pipeline, line) in enumerate(zip(grid.pipelines, lines, strict=True)):
         progress("measure", number, len(lines))
         replies = [
@@ -116,8 +118,8 @@ def _measured(
         ]
         run = _run(stages, line, data, replies)
         timed = worked.timed[line.name]
-        found = measured(data, replies, run, worked.bare[line.answers], timed.timings)
-        rows[line.name] = found.rows
+        found = measured(data, replies, texts, run, worked.bare[line.answers], timed.timings)
+        rows[line.name] = [headline(row) for row in found.rows]
         save_queries(out, stems[line.name], found.rows)
         save_run(out, stems[line.name], run, stems[line.name])
         passages |= {hit.passage.id: hit.passage for one in replies for hit in one.hits}

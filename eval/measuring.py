@@ -12,7 +12,7 @@ from ragib.eval.abstention import confidences, risk_coverage
 from ragib.eval.answering import Reply
 from ragib.eval.evalset import EvalQuery, EvalSet
 from ragib.eval.measures import Run, retrieval
-from ragib.eval.outcome import Outcome, cited_texts
+from ragib.eval.outcome import Outcome
 from ragib.eval.registry import MEASURES, SET_MEASURES, applicable, measure
 from ragib.eval.results import Interval, QueryResult
 from ragib.eval.robustness import right
@@ -34,6 +34,7 @@ class Measured:
 def measured(
     data: EvalSet,
     replies: Sequence[Reply],
+    texts: Mapping[str, str],
     run: Run,
     bare: Mapping[str, str],
     timings: Mapping[str, Mapping[str, float]],
@@ -46,6 +47,8 @@ def measured(
         The questions; measures of what it does not judge are left out.
     replies
         One a question, in their order.
+    texts
+        The documents that may be cited, by id, as they were read.
     run
         The documents found, for measures of retrieval; a question that failed is not in it.
     bare
@@ -53,7 +56,6 @@ def measured(
     timings
         Seconds by stage of the questions whose latency was measured.
     """
-    texts = cited_texts(data.documents(), (reply.answer for reply in replies))
     outcomes = [
         Outcome(query, reply.answer, texts, bare.get(query.id))
         for query, reply in zip(data.queries, replies, strict=True)

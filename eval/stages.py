@@ -87,7 +87,10 @@ class Stages:
         self._fresh.update(good)
         self._failed.update((k, value) for k, value in made.items() if isinstance(value, Failure))
         everything = {**found, **self._failed, **good}
-        return [Made(everything[key], key not in self._fresh) for key in keys]
+        return [
+            Made(everything[key], key not in self._fresh and key not in self._failed)
+            for key in keys
+        ]
 
 
 def retrieve(

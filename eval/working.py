@@ -113,12 +113,17 @@ def work(
 ) -> Worked:
     """Do all there is to do for some pipelines that the cache does not hold."""
     worked = Worked()
+    searching = {_searches(line): line for line in lines}
+    keeping = {(_searches(line), line.keeps): line for line in lines}
     generators = list(dict.fromkeys(line.answers for line in lines))
-    count = _counter("grid", len(data.queries) * (2 * len(lines) + len(generators)), progress)
+    passes = len(searching) + len(keeping) + len(generators) + len(lines)
+    count = _counter("grid", len(data.queries) * passes, progress)
     for batch in batched(data.queries, BATCH):
-        for line in lines:
+        for line in searching.values():
             if data.qrels:
                 search(stages, line.at, line.config.retriever, [q.text for q in batch])
+            count(len(batch))
+        for line in keeping.values():
             keep(stages, line, batch, find(stages, line, batch))
             count(len(batch))
     lab = Lab(grid, data, cache, len(lines), progress)
@@ -177,6 +182,10 @@ def _retentions(
             known[settings] = retention(stages, line, settings, data.queries, shown)
         if known[settings]:
             worked.curves.setdefault(line.name, {})["retention"] = known[settings]
+
+
+def _searches(line: Line) -> tuple[str, str]:
+    return line.built.id, line.config.retriever.model_dump_json()
 
 
 def _counter(stage: str, total: int, progress: Progress) -> Callable[[int], None]:

@@ -118,6 +118,10 @@ def test_against_a_slow_expansion(data):
             "unknown key 'load.secs'",
         ),
         ({"grid": {"retriever.k": [1]}, "load": {"rates": [-1]}}, "load.rates.0: "),
+        (
+            {"grid": {"retriever.k": [1]}, "load": {"rates": [1]}, "latency": 0},
+            "load needs latency",
+        ),
         ({"grid": {"retriever.k": [1]}, "ladder": {"sizes": [], "kinds": ["dense"]}}, "sizes"),
     ],
 )  # fmt: skip
