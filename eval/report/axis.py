@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_LEAST, _MOST = 1e-12, 1e15
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -31,14 +32,15 @@ class Axis:
 def linear_axis(
     values: Iterable[float], start: float, end: float, *, zero: bool = False, count: int = 5
 ) -> Axis:
-    """Cover values (finite, perhaps none) from tick to tick, about `count` of them.
+    """Cover values (`usable` ones, perhaps none) from tick to tick, about `count` of them.
 
     `zero` makes 0 part of the axis.
     """
     found = [*values, *([0.0] if zero else [])] or [0.0, 1.0]
     low, high = min(found), max(found)
-    if high - low <= 1e-9 * max(abs(low), abs(high)):
-        room = abs(high) / 5 or 0.5
+    largest = max(abs(low), abs(high))
+    if high - low <= max(1e-9 * largest, _LEAST):
+        room = largest / 5 if largest > _LEAST else 0.5
         low, high = (low if zero else low - room), high + room
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
@@ -75,6 +77,8 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def finite(value: float | None) -> bool:
-    """Say whether there is a number that can be drawn."""
-    return value is not None and math.isfinite(value)
+def usable(value: float | None, *, positive: bool = False) -> bool:
+    """Say whether there is a number of a size that can be shown, above zero if need be."""
+    if value is None or not math.isfinite(value):
+        return False
+    return (_LEAST if positive else -_MOST) <= value <= _MOST

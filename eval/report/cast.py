@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ragib.eval.report.axis import finite
+from ragib.eval.registry import MEASURES, SET_MEASURES, Better
+from ragib.eval.report.axis import usable
 from ragib.eval.report.reading import Rows, RunData
 from ragib.eval.report.scatter import front
 from ragib.eval.results import Interval, PipelineResult, RunResults
 
 QUALITY = ("f1/squad2", "em/squad2", "has-answer/dpr", "nDCG@10", "RR@10", "R@100")
 """Measures a report may turn on, the preferred first; of each more is better."""
+
+MAIN = ("f1/squad2", "em/squad2", "nDCG@10", "R@100", "evidence-recall", "kept")
+"""Measures of the verdict; all others are in a table further down."""
 
 COLOURS = 6
 """Pipelines that a chart of lines shows in colour; more cannot be told apart."""
@@ -74,10 +78,22 @@ def measures(results: RunResults) -> list[str]:
     return [name for name in QUALITY if name in present] + [n for n in present if n not in QUALITY]
 
 
+def main_measures(results: RunResults) -> list[str]:
+    """List the measures of the verdict: those of `MAIN` there are, or the first of any."""
+    present = measures(results)
+    return [name for name in MAIN if name in present] or present[: len(MAIN)]
+
+
+def better(measure: str) -> Better:
+    """Say which way of a measure is better, as far as it is known."""
+    known = MEASURES.get(measure) or SET_MEASURES.get(measure)
+    return known.better if known is not None else "neither"
+
+
 def mean_of(pipeline: PipelineResult, measure: str | None) -> Interval | None:
-    """Return a measure of a pipeline if it has it, and all of it is finite."""
+    """Return a measure of a pipeline if it has it, and all of it can be shown."""
     found = pipeline.measures.get(measure) if measure is not None else None
-    if found is None or not all(map(finite, (found.mean, found.low, found.high))):
+    if found is None or not all(map(usable, (found.mean, found.low, found.high))):
         return None
     return found
 
@@ -85,13 +101,13 @@ def mean_of(pipeline: PipelineResult, measure: str | None) -> Interval | None:
 def total_ms(pipeline: PipelineResult, which: str) -> float | None:
     """Return a percentile of the total latency, in milliseconds, if it was measured."""
     found = pipeline.latency.get("total", {}).get(which)
-    return found if found is not None and finite(found) else None
+    return found if found is not None and usable(found) else None
 
 
 def index_bytes(pipeline: PipelineResult) -> float | None:
     """Return the bytes of the index, if known."""
     found = pipeline.cost.get("index_bytes")
-    return found if found is not None and finite(found) else None
+    return found if found is not None and usable(found) else None
 
 
 def amount_read(rows: Rows, key: str) -> float | None:
@@ -104,6 +120,24 @@ def amount_read(rows: Rows, key: str) -> float | None:
 def read_units(run: RunData) -> list[tuple[str, str]]:
     """List the keys of `READ` that are above zero in some pipeline."""
     return [(key, unit) for key, unit in READ if any(amount_read(rows, key) for rows in run.rows)]
+
+
+def shared_settings(pipelines: Sequence[PipelineResult], members: Sequence[int]) -> str:
+    """Name what some pipelines have in common and others have not; their numbers if nothing."""
+    first = pipelines[members[0]].settings
+    same = [
+        _said(key.rpartition(".")[2], value)
+        for key, value in first.items()
+        if all(pipelines[i].settings.get(key, ...) == value for i in members)
+        and any(one.settings.get(key, ...) != value for one in pipelines)
+    ]
+    return " ".join(same) or ", ".join(str(i + 1) for i in members)
+
+
+def _said(key: str, value: object) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(_said(str(inner), one) for inner, one in value.items())
+    return value if isinstance(value, str) else f"{key}={value}"
 
 
 def _place(pipeline: PipelineResult, quality: str | None) -> tuple[float, float]:

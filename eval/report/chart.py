@@ -2,7 +2,8 @@
 
 Sizes are SVG units, of which a chart is `WIDTH` wide; it shrinks and grows with the page. Colours
 and dashes are classes, `c0` to `c5`, that the style sheet gives values for light, dark and print;
-`other` is grey. What belongs to pipeline `i` carries `data-p="i"`, for the page to emphasise.
+`other` is grey. What belongs to pipelines 0 and 3 carries `data-p="0 3"`, so that the page can
+bring it out.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Series:
     name: str
     points: Sequence[tuple[float, float]]
     colour: int | None = None
-    pipeline: int | None = None
+    pipelines: tuple[int, ...] = ()
     band: Sequence[tuple[float, float]] = ()
 
 
@@ -176,5 +177,5 @@ def _line(one: Series, x: Axis, y: Axis, dots: bool) -> Html:
 
 
 def _group(one: Series, *content: Html | list[Html] | None) -> Html:
-    class_ = f"mark {colour_class(one.colour)}"
-    return tag("g", *content, class_=class_, data_p=one.pipeline)
+    whose = " ".join(map(str, one.pipelines)) or None
+    return tag("g", *content, class_=f"mark {colour_class(one.colour)}", data_p=whose)

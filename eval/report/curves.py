@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ragib.eval.report.axis import Axis, cost_axis, finite, linear_axis
-from ragib.eval.report.cast import COLOURS, Cast
+from ragib.eval.report.axis import Axis, cost_axis, linear_axis, usable
+from ragib.eval.report.cast import COLOURS, Cast, shared_settings
 from ragib.eval.report.chart import (
     BOTTOM,
     HEIGHT,
@@ -41,8 +41,8 @@ _CURVES = (
     (
         "noise",
         "Robustness to noise",
-        "passages that are distractors",
-        "quality",
+        "distractors among the passages",
+        "share answered right",
         "As passages that do not help are put among those that do. Flatter is better.",
     ),
 )
@@ -54,7 +54,7 @@ def curves(run: RunData, cast: Cast) -> list[Html]:
     drawn = [_curve(run, cast, *names) for names in _CURVES]
     by_measure: dict[str, list[Rung]] = {}
     for rung in run.results.ladder:
-        if rung.passages > 0 and all(map(finite, (rung.mean, rung.low, rung.high))):
+        if rung.passages > 0 and all(map(usable, (rung.mean, rung.low, rung.high))):
             by_measure.setdefault(rung.measure, []).append(rung)
     drawn += [_ladder(number, *named) for number, named in enumerate(by_measure.items())]
     return [figure for figure in drawn if figure is not None]
@@ -63,11 +63,12 @@ def curves(run: RunData, cast: Cast) -> list[Html]:
 def _curve(
     run: RunData, cast: Cast, key: str, title: str, x_label: str, y_label: str, caption: str
 ) -> Html | None:
-    series = []
+    alike: dict[tuple[tuple[float, float], ...], list[int]] = {}
     for i, pipeline in enumerate(run.results.pipelines):
-        points = sorted((x, y) for x, y in pipeline.curves.get(key, ()) if finite(x) and finite(y))
+        points = sorted((x, y) for x, y in pipeline.curves.get(key, ()) if usable(x) and usable(y))
         if points:
-            series.append(Series(cast.labels[i], _thinned(points), cast.colours.get(i), i))
+            alike.setdefault(tuple(_thinned(points)), []).append(i)
+    series = _named(run, cast, alike)
     if not series:
         return None
     x = _shares([at for one in series for at, _ in one.points], LEFT, WIDTH - MARGIN)
@@ -80,6 +81,22 @@ def _curve(
         for one in series
     )
     return figure(title, caption, svg(key, title, said, HEIGHT, chart))
+
+
+def _named(
+    run: RunData, cast: Cast, alike: Mapping[tuple[tuple[float, float], ...], list[int]]
+) -> list[Series]:
+    """Make a line of each curve; pipelines that share one are named by what else they share."""
+    few = len(alike) <= COLOURS < len(cast.labels)
+    series = []
+    for colour, (points, members) in enumerate(alike.items()):
+        chosen = [cast.colours[i] for i in members if i in cast.colours]
+        name = cast.labels[members[0]]
+        if len(members) > 1:
+            name = f"{shared_settings(run.results.pipelines, members)} ({len(members)})"
+        one = colour if few else min(chosen, default=None)
+        series.append(Series(name, points, one, tuple(members)))
+    return series
 
 
 def _ladder(number: int, measure: str, rungs: Sequence[Rung]) -> Html:

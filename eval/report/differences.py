@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ragib.eval.report.axis import finite
+from ragib.eval.report.axis import usable
 from ragib.eval.report.html import clean
 from ragib.eval.report.reading import RunData
 from ragib.eval.results import QueryResult
@@ -43,8 +43,9 @@ def differences(run: RunData, measure: str | None, best: int) -> dict[str, Any]:
         first; `total`, the queries of the run; `passages`, each
         `[title, document, text, letters left out]`; `queries`, each with `id`, `q` (question),
         `right` (answers), `answerable`, and `by`: one entry a pipeline, `null` where it has no
-        row, else `a` (answer), `s` (score), `x` (error), `n` (abstained), `h` (hits, as numbers
-        of passages) and `e` (evidence: number of the passage, start, end).
+        row, else `a` (answer), `s` (score), `x` (error), `n` (abstained), `k` (stages from the
+        cache), `h` (hits, as numbers of passages) and `e` (evidence: number of the passage, start,
+        end).
     """
     ids = list(dict.fromkeys(id for rows in run.rows for id in rows))
     ids.sort(key=lambda id: -_difference([rows.get(id) for rows in run.rows], measure))
@@ -71,8 +72,10 @@ def differences(run: RunData, measure: str | None, best: int) -> dict[str, Any]:
 
 
 def utf16(text: str, offset: int) -> int:
-    """Return where the letter at `offset` lies when letters past U+FFFF count as two."""
-    return offset + sum(letter > "\uffff" for letter in text[:offset])
+    """Return where the letter at `offset` lies, or the end, if letters past U+FFFF count as two."""
+    if text.isascii():
+        return min(offset, len(text))
+    return len(text[:offset].encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _difference(rows: Sequence[QueryResult | None], measure: str | None) -> float:
@@ -85,7 +88,7 @@ def _difference(rows: Sequence[QueryResult | None], measure: str | None) -> floa
 
 def _score(row: QueryResult, measure: str | None) -> float | None:
     score = None if measure is None else row.measures.get(measure)
-    return score if finite(score) else None
+    return score if usable(score) else None
 
 
 def _query(
@@ -117,6 +120,8 @@ def _query(
             entry["x"] = _cut(row.error)
         if row.abstained:
             entry["n"] = 1
+        if row.cached:
+            entry["k"] = [_cut(stage) for stage in row.cached]
         spans = []
         for id, start, end, _ in row.evidence:
             text = shown[number(id)][2]

@@ -10,8 +10,8 @@ from ragib.eval.report.cast import Cast, index_bytes, mean_of, total_ms
 from ragib.eval.report.html import DASH, Html, counted, join, tag
 from ragib.eval.report.reading import RunData
 from ragib.eval.report.scatter import front
-from ragib.eval.report.tables import scrolling, significant
-from ragib.eval.report.tradeoffs import MB
+from ragib.eval.report.table import MB, scrolling
+from ragib.eval.report.verdict import significance
 
 
 def summary(run: RunData, cast: Cast) -> Html:
@@ -23,7 +23,7 @@ def summary(run: RunData, cast: Cast) -> Html:
     if not scored:
         return tag("p", f"{len(pipelines)} pipelines, none of which has a measure.")
     best = max(scored, key=lambda i: scored[i].mean)
-    lines = [_line("Best", f"{cast.quality}", cast.labels[best], _figures(run, cast, best))]
+    lines = [_line("Best", cast.labels[best], _figures(run, cast, best))]
     for what, cost in (
         ("Fastest", [total_ms(one, "p95") for one in pipelines]),
         ("Smallest", [index_bytes(one) for one in pipelines]),
@@ -32,16 +32,16 @@ def summary(run: RunData, cast: Cast) -> Html:
         chosen = front([(value, scored[i].mean) for value, i in there])
         if len(there) > 1 and chosen:
             i = there[chosen[0]][1]
-            lines.append(_line(what, "on its front", cast.labels[i], _figures(run, cast, i)))
+            lines.append(_line(what, cast.labels[i], _figures(run, cast, i)))
     first = pipelines[0].name
     told = [
         one
         for one in run.results.comparisons
-        if one.a == first and one.measure == cast.quality and significant(one)
+        if one.a == first and one.measure == cast.quality and significance(one)
     ]
     above = sum(one.difference > 0 for one in told)
     text = f"{above} significantly above it, {len(told) - above} below (p < .05 after Holm)."
-    lines.append(_line("Baseline", "pipeline 1", pipelines[0].name, text))
+    lines.append(_line("Baseline", cast.labels[0], text))
     return tag("ul", lines, class_="summary")
 
 
@@ -59,7 +59,10 @@ def manifest(run: RunData) -> Html:
 
 def headline(run: RunData) -> Html:
     """Say on what, when and by which command the run was made, as far as it says so."""
-    told = {key: value for key, value in run.results.manifest.items() if isinstance(value, str)}
+    whole = run.results.manifest
+    told = {key: value for key, value in whole.items() if isinstance(value, str)}
+    if isinstance(data := whole.get("data"), Mapping) and isinstance(name := data.get("name"), str):
+        told["data"] = name
     queries = len({id for rows in run.rows for id in rows})
     counts = [counted(len(run.results.pipelines), "pipeline", "pipelines")]
     if queries:
@@ -69,8 +72,8 @@ def headline(run: RunData) -> Html:
     return join(tag("p", [[tag("span", fact, class_="fact"), " "] for fact in facts]), command)
 
 
-def _line(what: str, where: str, name: str, figures: str) -> Html:
-    return tag("li", tag("b", what), f" ({where}): ", tag("bdi", name), f" {DASH} {figures}")
+def _line(what: str, name: str, figures: str) -> Html:
+    return tag("li", tag("b", what), ": ", tag("bdi", name), f" {DASH} {figures}")
 
 
 def _figures(run: RunData, cast: Cast, i: int) -> str:

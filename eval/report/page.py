@@ -17,18 +17,13 @@ from ragib.eval.report.cast import Cast, cast
 from ragib.eval.report.curves import curves
 from ragib.eval.report.differences import differences
 from ragib.eval.report.html import Html, embedded, join, tag
+from ragib.eval.report.listing import listing
 from ragib.eval.report.manifest import headline, manifest, summary
 from ragib.eval.report.problems import problems
 from ragib.eval.report.reading import Progress, RunData, read_run
-from ragib.eval.report.tables import (
-    all_comparisons,
-    all_costs,
-    all_measures,
-    all_settings,
-    verdict,
-)
 from ragib.eval.report.timing import timing
 from ragib.eval.report.tradeoffs import NOTE, tradeoffs
+from ragib.eval.report.verdict import verdict
 from ragib.eval.rundir import write_lines
 
 
@@ -111,7 +106,8 @@ def page(run: RunData, chosen: Cast, shown: dict[str, object]) -> Html:
 
 
 def _sections(run: RunData, chosen: Cast, shown: dict[str, object]) -> list[tuple[str, str, Html]]:
-    sections = [("verdict-section", "Verdict", join(summary(run, chosen), _verdict(run, chosen)))]
+    table = verdict(run) if run.results.pipelines else None
+    sections = [("verdict-section", "Verdict", join(summary(run, chosen), table))]
     wrong = problems(run)
     if wrong is not None:
         sections.append(("problems", "Errors", wrong))
@@ -126,13 +122,9 @@ def _sections(run: RunData, chosen: Cast, shown: dict[str, object]) -> list[tupl
             sections.append((key, title, content))
     sections.append(("differences", "Query by query", _browser(run, shown)))
     if run.results.pipelines:
-        sections.append(("figures", "All figures", _all(run)))
+        sections.append(("figures", "All figures", listing(run)))
     sections.append(("manifest", "Manifest", manifest(run)))
     return sections
-
-
-def _verdict(run: RunData, chosen: Cast) -> Html | None:
-    return verdict(run, chosen) if run.results.pipelines else None
 
 
 def _emphasis(run: RunData, key: str) -> Html | None:
@@ -154,21 +146,13 @@ def _browser(run: RunData, shown: dict[str, object]) -> Html:
             f"The {len(queries):,} queries on which the pipelines differ most; "
             f"{left:,} others are left out of this page and are in the run's folder."
         )
+    keys = tag("span", "Keys: j or → next, k or ← previous.", class_="script keys")
     return join(
-        tag("p", note, " ", tag("span", "Keys: j or → next, k or ← previous.", class_="script")),
+        tag("p", note, " ", keys),
         tag("noscript", tag("p", "This part needs JavaScript.")),
         tag("div", id="browser", tabindex="0", role="group", aria_label="Query by query",
             class_="script"),
     )  # fmt: skip
-
-
-def _all(run: RunData) -> Html:
-    tables = [("Every measure", all_measures(run)), ("Latency and cost", all_costs(run))]
-    if any(one.settings for one in run.results.pipelines):
-        tables.append(("Settings", all_settings(run)))
-    if run.results.comparisons:
-        tables.append(("Paired comparisons", all_comparisons(run)))
-    return join(*(tag("details", tag("summary", title), content) for title, content in tables))
 
 
 def _hash(text: str) -> str:

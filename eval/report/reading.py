@@ -67,4 +67,4 @@ def _slim(row: QueryResult) -> QueryResult:
     """Leave out hits that the report does not show: a run may hold a hundred a row."""
     used = {evidence[0] for evidence in row.evidence}
     hits = tuple(hit for i, hit in enumerate(row.hits) if i < SHOWN_HITS or hit[0] in used)
-    return replace(row, hits=hits)
+    return row if len(hits) == len(row.hits) else replace(row, hits=hits)

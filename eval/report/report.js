@@ -1,5 +1,7 @@
 "use strict";
 
+document.documentElement.classList.add("scripted");
+
 /* Every text reaches the page as the text of a node, never as markup. */
 const make = (name, attributes, ...children) => {
   const node = document.createElement(name);
@@ -52,7 +54,7 @@ const pickers = [...document.querySelectorAll("select.emphasis")];
 const emphasise = (chosen) => {
   document.body.classList.toggle("picking", chosen !== "");
   for (const mark of document.querySelectorAll("[data-p]")) {
-    const picked = mark.dataset.p === chosen;
+    const picked = mark.dataset.p.split(" ").includes(chosen);
     mark.classList.toggle("picked", picked);
     if (picked && !mark.querySelector("rect.fill")) mark.parentNode.append(mark);
   }
@@ -157,6 +159,7 @@ if (browser) {
       part.append(make("p", { class: "answer", dir: "auto" }, row.a || "(no answer)"));
     }
     if (row.s !== undefined) part.append(make("p", null, `${data.measure} ${row.s.toFixed(3)}`));
+    if (row.k) part.append(make("p", { class: "none" }, `from the cache: ${row.k.join(", ")}`));
     row.h.forEach((number, rank) => part.append(passage(row, number, rank + 1)));
     return part;
   };

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ragib.eval.report.axis import cost_axis, finite, linear_axis
+from ragib.eval.report.axis import cost_axis, linear_axis, usable
 from ragib.eval.report.cast import COLOURS, Cast
 from ragib.eval.report.chart import (
     BOTTOM,
@@ -47,7 +47,7 @@ def seconds(rows: Rows) -> list[float]:
         parts = row.timings
         if row.error is None and parts:
             totals.append(parts["total"] if "total" in parts else sum(parts.values()))
-    return sorted(time for time in totals if finite(time) and time > 0)
+    return sorted(time for time in totals if usable(time, positive=True))
 
 
 def _waterfall(run: RunData, cast: Cast) -> Html | None:
@@ -57,7 +57,8 @@ def _waterfall(run: RunData, cast: Cast) -> Html | None:
         parts = [
             (colour % COLOURS, mean)
             for colour, name in enumerate(names)
-            if finite(mean := pipeline.latency.get(name, {}).get("mean")) and mean is not None
+            if usable(mean := pipeline.latency.get(name, {}).get("mean"), positive=True)
+            and mean is not None
         ]
         if parts:
             total = sum(mean for _, mean in parts)
@@ -85,20 +86,21 @@ def _waterfall(run: RunData, cast: Cast) -> Html | None:
 
 def _distribution(run: RunData, cast: Cast) -> Html | None:
     series = []
+    most = 0
     for i, rows in enumerate(run.rows):
         times = seconds(rows)
+        most = max(most, len(times))
         if times:
             points = [(1000 * time, share) for time, share in _quantiles(times)]
-            series.append(Series(cast.labels[i], points, cast.colours.get(i), i))
+            series.append(Series(cast.labels[i], points, cast.colours.get(i), (i,)))
     if not series:
         return None
     x = cost_axis([at for one in series for at, _ in one.points], LEFT, WIDTH - MARGIN)
     y = linear_axis([0.0, 1.0], BOTTOM, TOP)
-    cached = sum(bool(row.cached) for rows in run.rows for row in rows.values())
-    total = sum(len(rows) for rows in run.rows)
-    caption = "Share of the run's queries that were answered within a time."
-    if cached:
-        caption += f" Of {total:,} answers, {cached:,} have a stage that came from the cache."
+    caption = (
+        f"Share of queries answered within a time, of the {most:,} whose latency was measured: "
+        "one at a time, nothing from the cache of the evaluation."
+    )
     chart = join(
         frame(x, y, "total time, ms", "share of queries"),
         lines(series, x, y, dots=False, led=False),
@@ -125,10 +127,10 @@ def _load(run: RunData, cast: Cast) -> Html | None:
         points = sorted(
             (row["rate"], row["p95"])
             for row in pipeline.load
-            if finite(row.get("rate")) and finite(row.get("p95")) and row["p95"] > 0
+            if usable(row.get("rate")) and usable(row.get("p95"), positive=True)
         )
         if points:
-            series.append(Series(cast.labels[i], points, cast.colours.get(i), i))
+            series.append(Series(cast.labels[i], points, cast.colours.get(i), (i,)))
     if not series:
         return None
     x = linear_axis([rate for one in series for rate, _ in one.points], LEFT, WIDTH - MARGIN,

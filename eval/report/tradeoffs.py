@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ragib.eval.report.axis import cost_axis, linear_axis
+from ragib.eval.report.axis import cost_axis, linear_axis, usable
 from ragib.eval.report.cast import (
     Cast,
     amount_read,
@@ -18,6 +18,7 @@ from ragib.eval.report.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, fra
 from ragib.eval.report.html import Html, join, tag
 from ragib.eval.report.reading import RunData
 from ragib.eval.report.scatter import Point, front, scatter
+from ragib.eval.report.table import MB
 from ragib.eval.results import PipelineResult
 
 NOTE = (
@@ -25,9 +26,6 @@ NOTE = (
     "as good for less. Their whiskers are 95 % intervals; the square is the baseline."
 )
 """What one needs to read the plots of this file."""
-
-MB = 1e6
-"""Bytes of a megabyte."""
 
 _Cost = Callable[[int, PipelineResult], float | None]
 
@@ -55,7 +53,7 @@ def _pareto(run: RunData, cast: Cast, key: str, what: str, label: str, cost: _Co
     points = []
     for i, pipeline in enumerate(run.results.pipelines):
         found, x = mean_of(pipeline, cast.quality), cost(i, pipeline)
-        if found is not None and x is not None and x > 0:
+        if found is not None and x is not None and usable(x, positive=True):
             said = f"{cast.quality} {found.mean:.3f}, {label} {x:,.4g}"
             name = cast.labels[i]
             points.append(Point(name, x, found.mean, found.low, found.high, i, said))

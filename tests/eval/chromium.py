@@ -26,7 +26,7 @@ ARGUMENTS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--remote-debugging-pipe",
 )  # fmt: skip
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 _KEYS = {"ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Tab": 9}
 
 

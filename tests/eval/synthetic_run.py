@@ -175,7 +175,8 @@ def _pipeline(
     names = list(rows[0].measures) if rows else ["f1/squad2"]
     measures = {key: _interval([row.measures[key] for row in rows]) for key in names}
     measures["evidence-recall"] = _interval([random_.random() for _ in rows])
-    measures["aurc"] = _interval([random_.random() / 3 for _ in rows])
+    measures["kept"] = _interval([random_.random() / 3 for _ in rows])
+    measures["AURC/dpr"] = _interval([random_.random() / 3 for _ in rows])
     times = {
         stage: sorted(1000 * row.timings.get(stage, 0.004 * random_.random()) for row in rows)
         for stage in ("retrieve", "compress", "generate", "total")
@@ -195,11 +196,11 @@ def _pipeline(
     floor = 0.1 + 0.3 * random_.random()
     curves = {
         "risk-coverage": [(i / 100, floor * (i / 100) ** 0.7) for i in range(1, 101)],
-        "noise": [(n, 0.65 - 0.04 * n * random_.random()) for n in (0, 2, 4)],
+        "noise": [(n, 0.65 - 0.02 * n - len(name.partition("pool=")[2]) / 200) for n in (0, 2, 4)],
     }
     if "ib" in name:
         curves["retention"] = [
-            (s, 1 - math.exp(-14 * s * (0.8 + floor))) for s in (0.05, 0.1, 0.2, 0.3)
+            (share, 1 - math.exp(-14 * share)) for share in (0.05, 0.1, 0.2, 0.3)
         ]
     load = [
         {"rate": rate, "p95": latency["total"]["p95"] / (1 - rate / 9), "goodput": rate * 0.98}
@@ -236,11 +237,10 @@ def _ladder(random_: random.Random) -> list[Rung]:
 def _manifest() -> dict[str, object]:
     return {
         "command": "ragib eval configs/grid.yaml --data qa/dev.jsonl.gz --out runs/grid",
-        "data": "qa/dev.jsonl.gz",
+        "data": {"name": "dev", "files": {"qa/dev.jsonl.gz": "53aa51172d142c89d9012cce15ae4d6c"}},
         "date": "2026-01-31T12:00:00Z",
         "versions": {"ragib": "0.1.0", "python": "3.11.7", "torch": "2.13.0+cpu"},
         "hardware": {"processor": "AMD EPYC 9554", "cores": 2, "memory_gib": 31},
-        "hashes": {"data": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
         "config": "base:\n  retriever: {k: 5}\ngrid:\n  retriever.using: [dense, sparse]\n",
         "note": HOSTILE[0],
     }

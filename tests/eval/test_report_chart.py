@@ -119,8 +119,12 @@ def test_labels_of_the_front_do_not_overlap(places):
 def test_grey_lines_lie_below_and_have_no_label():
     axis = linear_axis([0, 1], 0.0, 300.0)
     drawn = lines(
-        [Series("front", [(0, 0), (1, 1)], 2, 0), Series("else", [(0, 1)], None, 1)], axis, axis
+        [Series("front", [(0, 0), (1, 1)], 2, (0, 3)), Series("else", [(0, 1)], None, (1,))],
+        axis,
+        axis,
     )
-    assert drawn.index('class="mark other" data-p="1"') < drawn.index('class="mark c2" data-p="0"')
+    assert drawn.index('class="mark other" data-p="1"') < drawn.index(
+        'class="mark c2" data-p="0 3"'
+    )
     assert re.findall(r'class="label">([^<]*)<', drawn) == ["front"]
     assert math.isclose(drawn.count("<circle"), 3)

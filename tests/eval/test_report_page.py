@@ -10,11 +10,24 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ragib.errors import InputError
 from ragib.eval import rundir
-from ragib.eval.report.page import write_report
-from ragib.eval.results import Interval, PipelineResult, RunResults
+from ragib.eval.report.cast import cast
+from ragib.eval.report.differences import differences
+from ragib.eval.report.page import page, write_report
+from ragib.eval.report.reading import RunData
+from ragib.eval.results import (
+    Comparison,
+    Interval,
+    PipelineResult,
+    QueryResult,
+    Rung,
+    RunResults,
+)
+from ragib.types import Passage
 from tests.eval.synthetic_run import HOSTILE, write_run
 
 VOID = {"br", "input", "meta"}
@@ -268,3 +281,69 @@ def test_damaged_results_are_one_line_and_leave_the_old_report(tmp_path):
         write_report(tmp_path, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_bytes() == old
     assert not list(tmp_path.glob("*.part"))
+
+
+ANY = st.floats() | st.sampled_from([0.0, 1.0, 0.5, 1e-320, -1.0, 1e308, 12.5])
+TEXT = st.sampled_from([*HOSTILE, "", "f1/squad2", "nDCG@10", "total", "retrieve", "p95", "mean"])
+POINTS = st.lists(st.tuples(ANY, ANY), max_size=4)
+LATENCY = st.dictionaries(
+    st.sampled_from(["total", "retrieve", "generate", HOSTILE[0]]),
+    st.dictionaries(st.sampled_from(["p50", "p95", "mean", "odd"]), ANY),
+)
+PIPELINE = st.builds(
+    PipelineResult,
+    name=TEXT,
+    settings=st.dictionaries(
+        TEXT, st.none() | ANY | TEXT | st.dictionaries(TEXT, TEXT), max_size=3
+    ),
+    measures=st.dictionaries(
+        st.sampled_from(["f1/squad2", "AURC/dpr", HOSTILE[1]]),
+        st.builds(Interval, ANY, ANY, ANY, st.integers(0, 9)),
+    ),
+    latency=LATENCY,
+    cost=st.dictionaries(st.sampled_from(["index_bytes", "build_seconds", HOSTILE[2]]), ANY),
+    load=st.lists(st.dictionaries(st.sampled_from(["rate", "p95", "goodput"]), ANY), max_size=3),
+    curves=st.dictionaries(st.sampled_from(["risk-coverage", "retention", "noise"]), POINTS),
+    errors=st.lists(TEXT, max_size=3),
+)
+RUN = st.builds(
+    RunResults,
+    manifest=st.dictionaries(TEXT | st.sampled_from(["data", "date", "command"]), TEXT | ANY),
+    pipelines=st.lists(PIPELINE, max_size=8),
+    comparisons=st.lists(
+        st.builds(Comparison, TEXT, TEXT, TEXT, ANY, ANY, ANY, ANY, ANY), max_size=3
+    ),
+    ladder=st.lists(
+        st.builds(Rung, TEXT, st.integers(0, 10**7), TEXT, ANY, ANY, ANY, st.integers(0, 10**12)),
+        max_size=4,
+    ),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=25)
+@given(RUN, st.data())
+def test_any_figures_give_a_page(results, data):
+    row = st.builds(
+        QueryResult, id=TEXT, question=TEXT, answers=st.tuples(TEXT), answerable=st.booleans(),
+        answer=TEXT, abstained=st.booleans(), confidence=ANY, hits=st.tuples(st.tuples(TEXT, ANY)),
+        evidence=st.tuples(st.tuples(TEXT, st.integers(0, 9), st.integers(0, 9), ANY)),
+        measures=st.dictionaries(st.just("f1/squad2"), ANY),
+        timings=st.dictionaries(st.sampled_from(["total", "retrieve"]), ANY),
+        usage=st.dictionaries(st.sampled_from(["words_kept", "prompt_tokens"]), st.integers(0, 99)),
+        cluster=TEXT, error=st.none() | TEXT,
+    )  # fmt: skip
+    rows = [
+        {one.id: one for one in data.draw(st.lists(row, max_size=2))} for _ in results.pipelines
+    ]
+    run = RunData(results, rows, {"": Passage("", "doc", HOSTILE[4])})
+    chosen = cast(run)
+    text = page(run, chosen, differences(run, chosen.quality, chosen.rival))
+    text.encode()
+    outline = Outline(text)
+    assert len(outline.named("script")) == 2
+    for name, attributes in outline.elements:
+        if name in {"line", "rect", "circle", "path", "text", "svg"}:
+            numbers = [
+                v for k, v in attributes.items() if k not in {"class", "id", "role", "data-p"}
+            ]
+            assert not re.search(r"nan|inf|e\+", " ".join(map(str, numbers)))
