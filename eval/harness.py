@@ -25,7 +25,7 @@ from ragib.eval.measuring import measured
 from ragib.eval.results import PipelineResult, QueryResult, RunResults
 from ragib.eval.rundir import file_names, save_passages, save_queries, save_results, save_run
 from ragib.eval.stages import Failure, Stages, search
-from ragib.eval.working import BATCH, Worked, lines_of, work
+from ragib.eval.working import BATCH, Worked, check_parts, lines_of, work
 from ragib.text import batched
 from ragib.types import Passage
 
@@ -70,6 +70,7 @@ def run_grid(
     """
     configs = {pipeline.name: pipeline.config for pipeline in grid.pipelines}
     served = shared_indexes(configs)
+    check_parts(grid)
     digest, documents = corpus_digest(data.documents())
     with ExitStack() as stack:
         stack.enter_context(claimed(out, grid, data, digest))

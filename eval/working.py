@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ragib.compressor.base import Compressor
+from ragib.compressor.registry import load_compressor
 from ragib.eval.answering import Line, bare, find, keep, reply
 from ragib.eval.behaviour import noise, noise_size, retention, scores, whole
 from ragib.eval.builds import Built, Progress
@@ -27,6 +28,7 @@ from ragib.eval.stages import (
     search,
 )
 from ragib.generators.base import Generator
+from ragib.generators.registry import load_generator
 from ragib.pipeline import RAG
 from ragib.retriever import Retriever
 from ragib.text import batched
@@ -50,6 +52,25 @@ class Worked:
     curves: dict[str, Curves] = field(default_factory=dict)
     timed: dict[str, Timed] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
+
+
+def check_parts(grid: Grid) -> None:
+    """Load every compressor and name every generator once, before hours are spent on indexes.
+
+    Those that may use the encoder of an index have to wait for it.
+
+    Raises
+    ------
+    ConfigError, InputError, MissingExtraError
+        One of them cannot be had.
+    """
+    compressors = {p.config.compressor.model_dump_json(): p.config for p in grid.pipelines}
+    for config in compressors.values():
+        if config.compressor.name != "embedding-sentence" and config.compressor.budget is None:
+            load_compressor(config.compressor)
+    generators = {p.config.generator.model_dump_json(): p.config for p in grid.pipelines}
+    for config in generators.values():
+        load_generator(config.generator)
 
 
 def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:

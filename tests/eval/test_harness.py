@@ -304,6 +304,23 @@ def test_a_pipeline_that_searches_what_its_index_lacks(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("lists", "said"),
+    [
+        ({"compressor.name": ["none", "bm25"]}, "no compressor and no folder 'bm25'"),
+        ({"compressor": [{"name": "none", "keep": 0.2}]}, "compressor.keep: none does not know"),
+        ({"generator.name": ["sentence", "transformers"]}, "generator.model"),
+    ],
+)
+def test_parts_that_cannot_be_had_are_told_before_anything_is_built(
+    data, tmp_path, builds, lists, said
+):
+    with pytest.raises(ConfigError, match=said):
+        harness.run_grid(grid(lists), data, tmp_path / "run")
+    assert builds == []
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_ladder_of_what_is_no_retrieval(data, tmp_path):
     ladder = {"sizes": [10], "kinds": ["sparse"], "measure": "f1/squad2"}
     with pytest.raises(ConfigError, match="f1/squad2 is not a measure of retrieval"):
