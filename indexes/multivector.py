@@ -59,13 +59,13 @@ class MultiVectorEngine:
         """
         assert batch.encoded is not None
         assert batch.encoded.tokens is not None
-        vectors, labels, spans = [], [], []
-        for passage, tokens in zip(batch.passages, batch.encoded.tokens, strict=True):
-            reduced = _reduce(tokens.vectors, self._projection, f"passage {passage.id}")
-            pooled, label = pooling.pool(reduced, self._config.pool_factor)
-            vectors.append(pooled)
-            labels.append(label)
-            spans.append(tokens.spans)
+        reduced = [
+            _reduce(tokens.vectors, self._projection, f"passage {passage.id}")
+            for passage, tokens in zip(batch.passages, batch.encoded.tokens, strict=True)
+        ]
+        pooled = pooling.pool_batch(reduced, self._config.pool_factor)
+        vectors, labels = [entry[0] for entry in pooled], [entry[1] for entry in pooled]
+        spans = [tokens.spans for tokens in batch.encoded.tokens]
         finer = self._config.rescore > 0
         packed.write(packed.pack(vectors, labels, spans, finer=finer), out)
 

@@ -8,10 +8,16 @@ clusters are those of `HierarchicalTokenPooling` in sentence-transformers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ragib.extras import require
+from ragib.indexes.ward import Clusters, Matrix, ward
+
+Pooled = tuple[Matrix, NDArray[np.int64]]
+"""Pooled vectors, `(m, d)` float32 of unit length, and the number of the one that each token went
+into, `(t,)` int64."""
 
 PROTECTED = 1
 """Leading tokens that are never pooled."""
@@ -20,44 +26,59 @@ ALGORITHM = {"algorithm": "ward-condensed-cosine", "version": 1, "protected": PR
 """What the manifest of an index records; a change of the clusters raises the version."""
 
 
-def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalised(vectors: Matrix) -> Matrix:
     """Scale rows to unit length; rows of zeros stay zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: NDArray[np.float32] = vectors / np.maximum(length, np.float32(1e-12))
+    scaled: Matrix = vectors / np.maximum(length, np.float32(1e-12))
     return scaled
 
 
-def pool(
-    vectors: NDArray[np.float32], factor: float
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Pool the token vectors of one passage.
+def pool(vectors: Matrix, factor: float) -> Pooled:
+    """Pool the token vectors of one passage; see `pool_batch`."""
+    return pool_batch([vectors], factor)[0]
+
+
+def pool_batch(
+    passages: Sequence[Matrix],
+    factor: float,
+    cluster: Callable[[Matrix, int], Clusters] = ward,
+) -> list[Pooled]:
+    """Pool the token vectors of passages.
 
     Parameters
     ----------
-    vectors
-        `(t, d)` float32, rows of unit length, finite.
+    passages
+        `(t, d)` float32 each, rows of unit length, finite, all of one `d`.
     factor
         Tokens a pooled vector, on average; 1 pools nothing. May be fractional.
+    cluster
+        Takes vectors and a number of clusters; the ways in `ragib.indexes.ward` all give the same.
 
-    Returns
-    -------
-    tuple
-        The pooled vectors, `(m, d)` float32 of unit length, and for each token the number of the
-        vector that it went into, `(t,)` int64.
+    Raises
+    ------
+    InputError
+        A vector is not finite.
     """
-    count = len(vectors)
-    clusters = max(int((count - PROTECTED) // factor), 1)
-    if clusters >= count - PROTECTED:
-        return vectors, np.arange(count, dtype=np.int64)
-    rest = vectors[PROTECTED:]
-    hierarchy = require("scipy.cluster.hierarchy", "pooling token vectors")
-    distance = require("scipy.spatial.distance", "pooling token vectors")
-    apart = np.clip(1 - rest @ rest.T, 0, 2)
-    tree = hierarchy.linkage(distance.squareform(apart, checks=False), method="ward")
-    cut = hierarchy.fcluster(tree, t=clusters, criterion="maxclust")
-    # Ties in the distances can give fewer clusters than were asked for.
-    found, inverse = np.unique(cut, return_inverse=True)
-    sums = np.zeros((len(found), vectors.shape[1]), np.float32)
-    np.add.at(sums, inverse, rest)
-    labels = np.concatenate([np.arange(PROTECTED), PROTECTED + inverse])
-    return np.concatenate([vectors[:PROTECTED], normalised(sums)]), labels
+    clusters = [_cluster(vectors, factor, cluster) for vectors in passages]
+    sums = [found[1] for found in clusters if found is not None]
+    ends = np.cumsum([len(part) for part in sums])
+    # All passages are scaled at once.
+    means = iter(np.split(normalised(np.concatenate(sums)), ends[:-1])) if sums else iter(())
+    return [
+        (vectors, np.arange(len(vectors), dtype=np.int64))
+        if found is None
+        else (
+            np.concatenate([vectors[:PROTECTED], next(means)]),
+            np.concatenate([np.arange(PROTECTED), PROTECTED + found[0]]),
+        )
+        for vectors, found in zip(passages, clusters, strict=True)
+    ]
+
+
+def _cluster(
+    vectors: Matrix, factor: float, cluster: Callable[[Matrix, int], Clusters]
+) -> Clusters | None:
+    """Cluster what may be pooled of a passage; `None` if that leaves it as it is."""
+    rest = len(vectors) - PROTECTED
+    wanted = max(int(rest // factor), 1)
+    return cluster(vectors[PROTECTED:], wanted) if wanted < rest else None

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 
-from ragib.indexes.pooling import normalised, pool
+from ragib.errors import InputError
+from ragib.indexes.pooling import normalised, pool, pool_batch
 
 
 def units(count: int, dim: int, seed: int) -> np.ndarray:
@@ -51,6 +52,24 @@ def test_short_passages_are_left_alone(count: int) -> None:
     pooled, labels = pool(vectors, 3)
     np.testing.assert_array_equal(pooled, vectors)
     assert labels.tolist() == list(range(count))
+
+
+@pytest.mark.parametrize("factor", [1, 1.3, 2, 2.5, 6])
+def test_a_batch_is_its_passages_one_by_one(factor: float) -> None:
+    passages = [units(count, 8, count) for count in (9, 0, 1, 2, 3, 40, 7)]
+    for (vectors, labels), passage in zip(pool_batch(passages, factor), passages, strict=True):
+        alone, numbers = pool(passage, factor)
+        np.testing.assert_array_equal(vectors, alone)
+        np.testing.assert_array_equal(labels, numbers)
+        assert labels.dtype == np.int64
+    assert pool_batch([], factor) == []
+
+
+def test_vectors_that_are_not_finite_are_refused() -> None:
+    vectors = units(9, 8, 3)
+    vectors[4, 2] = np.nan
+    with pytest.raises(InputError, match="not finite"):
+        pool(vectors, 2)
 
 
 def test_rows_of_zeros_stay_zero() -> None:

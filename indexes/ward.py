@@ -1,0 +1,245 @@
+"""Ward's clustering of a few hundred vectors, in compiled loops or by SciPy: the same clusters.
+
+The chain of nearest neighbours (Murtagh 1983) ends in two that are nearest to each other; they
+are merged, at once and for good, since with Ward's criterion no later merge comes between them
+(Müllner 2011, "Modern hierarchical, agglomerative clustering algorithms", 1109.2378). The
+distance of their union to a third cluster is that of Lance & Williams (1967),
+
+    d(i, xy)^2 = ((ni + nx) d(i, x)^2 + (ni + ny) d(i, y)^2 - ni d(x, y)^2) / (ni + nx + ny).
+
+SciPy's `linkage` does the same in general form; here rows are contiguous, vectorised, and packed
+once half of them are gone. The arithmetic is SciPy's, operation by operation in double precision,
+and so is what decides between equal distances (the neighbour before in the chain, else the
+earliest) and how clusters are numbered: the two agree to the last bit, ties included. Only where
+SciPy was compiled to fuse multiplications and additions (some builds for ARM) can distances
+that are equal but for rounding go the other way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ragib.errors import InputError
+from ragib.extras import installed, require
+
+Matrix = NDArray[np.float32]
+Clusters = tuple[NDArray[np.int64], Matrix]
+"""The cluster of each vector, `(t,)`, and the sums of the clusters' vectors, `(m, d)`."""
+
+_PURPOSE = "pooling token vectors"
+
+_PATIENCE = 6000
+"""Passages of 128 tokens that SciPy clusters in the time it takes to compile the loops."""
+
+_clustered = 0
+
+
+def ward(vectors: Matrix, wanted: int) -> Clusters:
+    """Cluster vectors by `by_numba` where it is installed and pays, else by `by_scipy`.
+
+    Compiling takes two or three seconds in every process, so short work is done without: the
+    loops are compiled once SciPy has taken as long as that.
+    """
+    global _clustered
+    if _clustered < _PATIENCE or not installed("numba"):
+        _clustered += 1
+        return by_scipy(vectors, wanted)
+    return by_numba(vectors, wanted)
+
+
+def by_scipy(vectors: Matrix, wanted: int) -> Clusters:
+    """Cluster vectors by Ward's criterion on their condensed cosine distances.
+
+    Parameters
+    ----------
+    vectors
+        `(t, d)` float32, rows of unit length, t > 1.
+    wanted
+        How many clusters, from 1 to t - 1. The tree is cut at a distance, so where several merges
+        share that distance there are fewer.
+
+    Raises
+    ------
+    InputError
+        A vector is not finite.
+    """
+    hierarchy = require("scipy.cluster.hierarchy", _PURPOSE)
+    distance = require("scipy.spatial.distance", _PURPOSE)
+    apart = np.clip(1 - _products(vectors), 0, 2)
+    tree = hierarchy.linkage(distance.squareform(apart, checks=False), method="ward")
+    cut = hierarchy.fcluster(tree, t=wanted, criterion="maxclust")
+    labels = cut.astype(np.int64) - 1
+    sums = np.zeros((int(labels.max()) + 1, vectors.shape[1]), np.float32)
+    np.add.at(sums, labels, vectors)
+    return labels, sums
+
+
+def by_numba(vectors: Matrix, wanted: int) -> Clusters:
+    """Cluster vectors as `by_scipy` does, in loops that leave other threads running."""
+    merge, cut, add = compiled()
+    vectors = np.ascontiguousarray(vectors)
+    low, high, height = merge(_products(vectors))
+    order = np.argsort(height, kind="stable")
+    labels, found = cut(low[order], high[order], height[order], wanted)
+    return labels, add(vectors, labels, found)
+
+
+@cache
+def compiled() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Compile the three loops; the types of their arguments are settled by the first call."""
+    numba = require("numba", _PURPOSE)
+    # Python's error model checks every division for zero, and no loop is vectorised.
+    jit = numba.njit(nogil=True, error_model="numpy")
+    return jit(_merges), jit(_cut), jit(_sums)
+
+
+def _products(vectors: Matrix) -> Matrix:
+    """Multiply all vectors with each other: `(t, t)`, symmetric.
+
+    One way for both, so that they start from the same bits.
+    """
+    products: Matrix = vectors @ vectors.T
+    if not np.isfinite(products.diagonal().sum()):
+        raise InputError("a token vector is not finite; check the encoder and its dtype")
+    return products
+
+
+def _merges(
+    products: Matrix,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Merge until one cluster is left.
+
+    Returns
+    -------
+    tuple
+        In the order of the chain, `(t - 1,)` each: a vector of either cluster of a merge, and
+        their distance.
+    """
+    count = len(products)
+    apart = np.empty((count, count))
+    for i in range(count):
+        for j in range(count):
+            far = np.float32(1) - products[i, j]
+            apart[i, j] = min(max(far, np.float32(0)), np.float32(2))
+        apart[i, i] = np.inf
+    # Distances are ordered as their bits are, and a minimum of integers is taken in vectors.
+    bits = apart.view(np.int64)
+    infinite = np.int64(0x7FF0000000000000)
+    size = np.ones(count)
+    gone = np.zeros(count, np.int64)  # infinite for clusters that went into another
+    name = np.arange(count)
+    chain = np.empty(count, np.int64)
+    low, high = np.empty(count - 1, np.int64), np.empty(count - 1, np.int64)
+    height = np.empty(count - 1)
+    width, length = count, 0
+    for merge in range(count - 1):
+        if 2 * (count - merge) <= width:
+            width = 0
+            for i in range(len(gone)):
+                if gone[i] == 0:
+                    column = 0
+                    for j in range(len(gone)):
+                        if gone[j] == 0:
+                            apart[width, column] = apart[i, j]
+                            column += 1
+                    for j in range(length):
+                        if chain[j] == i:
+                            chain[j] = width
+                    size[width], name[width] = size[i], name[i]
+                    width += 1
+            gone = np.zeros(width, np.int64)
+        if length == 0:
+            while gone[length] > 0:
+                length += 1
+            chain[0], length = length, 1
+        while True:
+            x = chain[length - 1]
+            row = bits[x]
+            nearest = infinite
+            for i in range(width):
+                nearest = min(nearest, row[i] | gone[i])
+            if length > 1 and row[chain[length - 2]] == nearest:
+                break
+            for i in range(width):
+                if row[i] | gone[i] == nearest:
+                    chain[length] = i
+                    break
+            length += 1
+        length -= 2
+        y = chain[length]
+        if x > y:
+            x, y = y, x
+        between = apart[x, y]
+        low[merge], high[merge], height[merge] = name[x], name[y], between
+        gone[x] = infinite
+        both = size[x] + size[y]
+        one, other = apart[y], apart[x]
+        for i in range(width):
+            share = 1.0 / (both + size[i])
+            one[i] = np.sqrt(
+                (size[i] + size[x]) * share * other[i] * other[i]
+                + (size[i] + size[y]) * share * one[i] * one[i]
+                - size[i] * share * between * between
+            )
+        one[y] = np.inf
+        size[y] = both
+        for i in range(width):
+            apart[i, y] = one[i]
+    return low, high, height
+
+
+def _cut(
+    low: NDArray[np.int64], high: NDArray[np.int64], height: NDArray[np.float64], wanted: int
+) -> tuple[NDArray[np.int64], int]:
+    """Cut the tree of merges, sorted by height, at the lowest height that leaves few enough.
+
+    Clusters are numbered as they are met from the root: at every node first the branches below
+    it, smaller number first, then its leaves.
+    """
+    count = len(height) + 1
+    kept = count - wanted
+    while kept < count - 1 and height[kept] == height[kept - 1]:
+        kept += 1
+    parent = np.arange(2 * count - 1)
+    child = np.empty((count - 1, 2), np.int64)
+    for i in range(count - 1):
+        for side, node in enumerate((low[i], high[i])):
+            while parent[node] != node:
+                parent[node] = parent[parent[node]]
+                node = parent[node]
+            parent[node] = count + i
+            child[i, side] = node
+    number = np.empty(2 * count - 1, np.int64)
+    stack = np.empty(2 * count, np.int64)
+    stack[0], top, found = 2 * count - 2, 1, 0
+    while top:
+        top -= 1
+        node = stack[top]
+        if node < count + kept:
+            number[node] = found
+            found += 1
+            continue
+        for leaf in (True, False):
+            left, right = child[node - count]
+            for below in (max(left, right), min(left, right)):
+                if (below < count) == leaf:
+                    stack[top] = below
+                    top += 1
+    for i in range(kept - 1, -1, -1):
+        number[child[i, 0]] = number[child[i, 1]] = number[count + i]
+    return number[:count].copy(), found
+
+
+def _sums(vectors: Matrix, labels: NDArray[np.int64], found: int) -> Matrix:
+    """Add up the vectors of each cluster, in their order."""
+    sums = np.zeros((found, vectors.shape[1]), np.float32)
+    for i in range(len(vectors)):
+        into = sums[labels[i]]
+        for j in range(vectors.shape[1]):
+            into[j] += vectors[i, j]
+    return sums
