@@ -48,10 +48,14 @@ class LoadConfig(_Section):
 
 
 class LadderConfig(_Section):
-    """The index-size ladder: how many passages, which kinds of index, and the measure."""
+    """The index-size ladder: how many documents, which kinds of index, and the measure.
+
+    `most` are the documents at which a kind that is slow to build stops.
+    """
 
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1)
     kinds: tuple[Using, ...] = Field(min_length=1)
+    most: Mapping[Using, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     measure: str = "nDCG@10"
 
 
@@ -206,11 +210,11 @@ def _names(all_settings: Sequence[Settings]) -> list[str]:
         key for key in keys if len({repr(settings.get(key, ...)) for settings in all_settings}) > 1
     ] or keys[:1]
     short = [
-        " ".join(_label(key, settings[key]) for key in varying if key in settings)
+        " ".join(_label(key, value) for key, value in settings.items() if key in varying)
         for settings in all_settings
     ]
     long = [
-        " ".join(f"{key}={settings[key]}" for key in varying if key in settings)
+        " ".join(f"{key}={value}" for key, value in settings.items() if key in varying)
         for settings in all_settings
     ]
     chosen = [a if a and short.count(a) == 1 else b for a, b in zip(short, long, strict=True)]
