@@ -41,7 +41,9 @@ def linear_axis(
     largest = max(abs(low), abs(high))
     if high - low <= max(1e-9 * largest, _LEAST):
         room = largest / 5 if largest > _LEAST else 0.5
-        low, high = (low if zero else low - room), high + room
+        if not zero:
+            low = max(low - room, 0.0) if low >= 0 else low - room
+        high += room
     rough = (high - low) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in _STEPS if size * power >= rough * 0.999999)

@@ -30,7 +30,7 @@ def problems(run: RunData) -> Html | None:
 def _failures(failed: Sequence[PipelineResult], pipelines: int) -> Html:
     reasons = Counter(_reason(error) for one in failed for error in one.errors)
     said = (
-        f"Failures count as 0. There are {reasons.total():,}, in {len(failed):,} of "
+        f"Failures count as wrong answers. There are {reasons.total():,}, in {len(failed):,} of "
         f"{counted(pipelines, 'pipeline', 'pipelines')}; most frequent first:"
     )
     named = [

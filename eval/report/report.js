@@ -61,7 +61,7 @@ const emphasise = (chosen) => {
   for (const picker of pickers) picker.value = chosen;
 };
 for (const picker of pickers) {
-  picker.append(make("option", { value: "" }, "none"));
+  picker.append(make("option", { value: "" }, "no pipeline"));
   options(picker, -1);
   picker.value = "";
   picker.addEventListener("change", () => emphasise(picker.value));

@@ -69,13 +69,14 @@ def scrolling(content: Html, name: str) -> Html:
     return tag("div", content, class_="wide", tabindex="0", role="region", aria_label=name)
 
 
-def number(value: float | None, best: bool = False, *, size: float = 1.0) -> Cell:
-    """Show a number, in units of `size`, with three digits or more."""
+def number(value: float | None, best: float | None = None, *, size: float = 1.0) -> Cell:
+    """Show a number, in units of `size`, with three digits or more; bold if it is the best."""
     if value is None or not usable(value):
         return NOTHING
+    top = value == best
     value /= size
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 3
-    return Cell(f"{value:,.{digits}f}", value, best)
+    return Cell(f"{value:,.{digits}f}", value, top)
 
 
 def _sortable(name: str, *, text: bool = False) -> Html:

@@ -111,10 +111,15 @@ def _distribution(run: RunData, cast: Cast) -> Html | None:
 
 
 def _quantiles(times: Sequence[float]) -> list[tuple[float, float]]:
-    """Thin out ascending times to some fifty points, with the share that is no later."""
+    """Return the steps of the share that is no later, thinned out to some fifty."""
     n = len(times)
     ranks = sorted({round(i * (n - 1) / _QUANTILES) for i in range(_QUANTILES + 1)})
-    return [(times[rank], (rank + 1) / n) for rank in ranks]
+    points, share = [], 0.0
+    for rank in ranks:
+        points.append((times[rank], share))
+        share = (rank + 1) / n
+        points.append((times[rank], share))
+    return points
 
 
 def _median(points: Sequence[tuple[float, float]]) -> float:

@@ -41,7 +41,7 @@ def verdict(run: RunData) -> Html:
         header.append(measure)
         columns.append(
             [
-                measured(one, against.get((pipelines[i].name, measure)), i == best)
+                measured(one, against.get((pipelines[i].name, measure)), best)
                 for i, one in enumerate(found)
             ]
         )
@@ -59,21 +59,23 @@ def verdict(run: RunData) -> Html:
         if any(value is not None for value in values):
             header.append(name)
             best = _best(values, "lower")
-            columns.append([number(value, i == best) for i, value in enumerate(values)])
+            columns.append([number(value, best) for value in values])
     header.append("errors")
     columns.append([Cell(f"{len(one.errors):,}", len(one.errors)) for one in pipelines])
     return table(_CAPTION, [one.name for one in pipelines], header, columns, key="verdict")
 
 
 def measured(
-    found: Interval | None, comparison: Comparison | None = None, best: bool = False
+    found: Interval | None, comparison: Comparison | None = None, best: float | None = None
 ) -> Cell:
-    """Show a mean above its interval, with the stars of a comparison if there is one."""
+    """Show a mean above its interval, with the stars of a comparison; bold if it is the best."""
     if found is None:
         return NOTHING
     shown = None if comparison is None else stars(comparison)
     bounds = tag("small", f"{found.low:.3f}{DASH}{found.high:.3f}")
-    return Cell(join(shown, tag("b", f"{found.mean:.3f}"), " ", bounds), found.mean, best)
+    return Cell(
+        join(shown, tag("b", f"{found.mean:.3f}"), " ", bounds), found.mean, found.mean == best
+    )
 
 
 def stars(comparison: Comparison) -> Html | None:
@@ -100,8 +102,9 @@ def _against_baseline(run: RunData) -> dict[tuple[str, str], Comparison]:
     return {(one.b, one.measure): one for one in run.results.comparisons if one.a == first}
 
 
-def _best(values: Sequence[float | None], way: Better) -> int | None:
-    there = [(value, i) for i, value in enumerate(values) if value is not None and usable(value)]
-    if len(there) < 2 or way == "neither":
+def _best(values: Sequence[float | None], way: Better) -> float | None:
+    """Return the best value, if one is better than another."""
+    there = [value for value in values if value is not None and usable(value)]
+    if way == "neither" or len(set(there)) < 2:
         return None
-    return (max if way == "higher" else min)(there)[1]
+    return max(there) if way == "higher" else min(there)

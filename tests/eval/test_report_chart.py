@@ -32,6 +32,13 @@ def test_a_linear_axis_covers_its_values_with_a_few_even_ticks(values, zero):
     assert axis.at(axis.high) == 110.0
 
 
+@pytest.mark.parametrize(("value", "low"), [(0.0, 0.0), (1.0, 0.8), (-2.0, -2.4)])
+def test_one_value_has_room_around_it_but_not_below_zero(value, low):
+    axis = linear_axis([value], 0.0, 1.0)
+    assert axis.low == pytest.approx(low)
+    assert axis.high > value
+
+
 @given(POSITIVE)
 def test_an_axis_of_costs_is_logarithmic_past_a_decade(values):
     axis = cost_axis(values, 0.0, 100.0)

@@ -164,6 +164,22 @@ def save(folder, *pipelines, rows=None, manifest=None):
 BARE = PipelineResult("bare", {}, {}, {}, {})
 
 
+def test_every_best_value_is_bold_and_none_where_all_are_the_same(tmp_path):
+    def pipeline(name, f1, recall, size):
+        measures = {"f1/squad2": Interval(f1, f1, f1, 9), "R@100": Interval(recall, 0.0, 1.0, 9)}
+        return PipelineResult(name, {}, measures, {}, {"index_bytes": size})
+
+    _, text, _ = save(
+        tmp_path,
+        pipeline("a", 0.25, 0.5, 3e6),
+        pipeline("b", 0.75, 0.5, 2e6),
+        pipeline("c", 0.75, 0.5, 2e6),
+    )
+    table = text.partition('id="verdict"')[2].partition("</table>")[0]
+    best = re.findall(r'<td data-v="([\d.]+)" class="best">', table)
+    assert best == ["0.75", "2.0", "0.75", "2.0"]
+
+
 def test_no_pipelines(tmp_path):
     written, text, page = save(tmp_path)
     assert (written.pipelines, written.queries) == (0, 0)
