@@ -167,7 +167,7 @@ def encode_shards(
         start, stop = number * SHARD, min((number + 1) * SHARD, staged.passages)
 
         def encode(out: Path, start: int = start, stop: int = stop) -> None:
-            _encode(reader.slice(start, stop), recipe.encoder, engines, out)
+            encode_part(reader.slice(start, stop), recipe.encoder, engines, out)
 
         folders.append(once(root, "encode", spec, encode))
         progress("encode", stop, staged.passages)
@@ -175,9 +175,10 @@ def encode_shards(
     return folders
 
 
-def _encode(
+def encode_part(
     passages: list[Passage], encoder: Encoder | None, engines: Mapping[Kind, Engine], out: Path
 ) -> None:
+    """Encode passages once, and write the part of every kind into the folder `out`."""
     dense = any(engine.needs_dense for engine in engines.values())
     tokens = any(engine.needs_tokens for engine in engines.values())
     encoded = None

@@ -37,6 +37,7 @@ from ragib.indexes.manifest import (
     record_file,
 )
 from ragib.indexes.passages import NAME, PassageReader
+from ragib.indexes.plan import check_staged
 from ragib.indexes.resume import anything_done
 from ragib.indexes.snapshot import Snapshot
 from ragib.indexes.store import BUILD, claim, commit, holds_index, next_generation
@@ -66,6 +67,7 @@ def build_index(
             staged = stage_passages(root, documents, recipe, progress)
         if not staged.passages:
             raise InputError(f"{root}: there are no documents to index")
+        check_staged(root, staged, config, encoder)
         record = None
         with watch("project"):
             path = prepare_projection(root, staged, config, encoder, progress)
@@ -106,6 +108,7 @@ def add_documents(
         with watch("chunk"):
             staged = stage_passages(root, documents, recipe, progress)
         if staged.passages:
+            check_staged(root, staged, config, encoder)
             generation = next_generation(root)
             record = old.manifest.projection
             segment = _segment(root, generation, staged, recipe, record, watch, progress)

@@ -112,6 +112,7 @@ def test_an_engine_that_fails_on_a_full_disk(path, monkeypatch):
         CHANGES[0](path)
     usage = shutil.disk_usage(path)._replace(free=1000)
     monkeypatch.setattr("ragib.indexes.build.require_space", lambda *_: None)
+    monkeypatch.setattr("ragib.indexes.write.check_staged", lambda *_: None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(IndexDirError, match="the disk is full"):
         CHANGES[0](path)
