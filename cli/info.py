@@ -10,30 +10,57 @@ from typing import Any
 import click
 
 from ragib.cli.common import (
+    PATH,
     echo_json,
     example,
     index_argument,
     json_option,
     output,
     printable,
+    progress_bar,
     verify_option,
 )
 
 
-@click.command(epilog=example("ragib info idx", "ragib info idx --json"))
+@click.command(epilog=example("ragib info idx", "ragib info idx --measure --json"))
 @index_argument
+@click.option(
+    "--measure", is_flag=True, help="Measure recall against exact search, time and memory."
+)
+@click.option(
+    "--queries",
+    metavar="FILE",
+    type=PATH,
+    help='Measure with these, JSONL of {"_id", "text"}; else with pieces of passages.',
+)
 @verify_option
 @json_option
-def info(directory: Path, verify: bool, as_json: bool) -> None:
+def info(directory: Path, measure: bool, queries: Path | None, verify: bool, as_json: bool) -> None:
     """Describe an index: documents, passages, kinds, bytes, encoder, generation."""
+    if queries is not None and not measure:
+        raise click.UsageError("--queries is of use with --measure only")
     from ragib.indexes.index import Index
 
     with Index.open(directory, verify=verify) as index:
         facts = index.info()
+    if measure:
+        facts["measured"] = _measure(directory, queries)
     if as_json:
         echo_json(facts)
     else:
         show_info(facts)
+
+
+def _measure(directory: Path, queries: Path | None) -> dict[str, Any]:
+    from ragib.indexes.measure import measure_index
+
+    texts = None
+    if queries is not None:
+        from ragib.eval.datasets import read_queries
+
+        texts = list(read_queries(queries).values())
+    with progress_bar() as progress:
+        return measure_index(directory, texts, progress=progress)
 
 
 def show_info(facts: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ _PAGES, _TABLES = 1.12, 4 * 4096
 _FALL = 0.95
 """The exponent of Heaps' law, from one doubling of the passages to the next."""
 
-_TERM_IN_MEMORY = 250
+TERM_IN_MEMORY = 250
 """Bytes of a term as a Python string in a dictionary and two lists."""
 
 
@@ -173,7 +173,7 @@ def _sparse(texts: Sequence[str], count: int, config: IndexConfig, shard: int) -
     disk = count * (postings + 4) + total * term
     shards = -(-count // max(shard, 1))
     parts = count * (postings + 4) + shards * here * term
-    return _Kind(disk, parts, total * _TERM_IN_MEMORY + shards * here * 8)
+    return _Kind(disk, parts, total * TERM_IN_MEMORY + shards * here * 8)
 
 
 def _vocabulary(bags: Sequence[set[str]], count: int) -> float:

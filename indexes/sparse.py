@@ -121,7 +121,7 @@ class SparseSearcher:
         found = empty(len(queries.texts), k)
         if allowed is not None and not allowed.any():
             return found
-        asked = [self._known(bag) for bag in self.engine.queries(queries.texts)]
+        asked = [self.known(bag) for bag in self.engine.queries(queries.texts)]
         hopeful = [i for i, query in enumerate(asked) if len(query.ids)]
         if hopeful:
             result = self._scorer([asked[i] for i in hopeful], k, allowed)
@@ -129,7 +129,8 @@ class SparseSearcher:
         return found
 
     @cached_property
-    def _postings(self) -> Postings:
+    def postings(self) -> Postings:
+        """The postings of the live rows of all segments."""
         if len(self.segments) == 1 and self.alive.all():
             return read_postings(self.segments[0])
         new_rows = []
@@ -143,11 +144,11 @@ class SparseSearcher:
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
-        return {term: i for i, term in enumerate(self._postings.terms)}
+        return {term: i for i, term in enumerate(self.postings.terms)}
 
     @cached_property
     def _scorer(self) -> Scorer:
-        postings, config = self._postings, self.engine.config
+        postings, config = self.postings, self.engine.config
         if config.engine == "rank-bm25":
             return RankBm25Scorer(postings, self.alive, config.k1, config.b)
         if config.engine == "learned":
@@ -160,7 +161,8 @@ class SparseSearcher:
         scorer = WeightScorer if config.engine == "learned" else Bm25sScorer
         return scorer(postings, weights, rows)
 
-    def _known(self, bag: Mapping[str, float]) -> QueryTerms:
+    def known(self, bag: Mapping[str, float]) -> QueryTerms:
+        """Return the numbers and weights of those terms that the index has."""
         known = {
             self._numbers[term]: weight for term, weight in bag.items() if term in self._numbers
         }
