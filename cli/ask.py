@@ -15,7 +15,6 @@ from ragib.cli.common import (
     filter_options,
     index_argument,
     json_option,
-    note,
     verify_option,
 )
 from ragib.cli.where import parse_where
@@ -59,7 +58,6 @@ def ask(
         overrides = (*overrides, f"generator.name={generator}")
     config = load_config(config_file, overrides)
     condition = parse_where(where)
-    from ragib.compressor.registry import default_notice
     from ragib.indexes.index import Index
     from ragib.pipeline import RAG
 
@@ -69,8 +67,6 @@ def ask(
             answer = rag.ask(question, where=condition, allow=(PUBLIC, *allow))
         finally:
             rag.close()
-    if notice := default_notice(config.compressor):
-        note(notice)
     if as_json:
         echo_json(answer)
     else:

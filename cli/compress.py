@@ -55,7 +55,7 @@ SHOWN_BAD = 10
     "--keep",
     metavar="SHARE",
     type=float,
-    help="Share of the words of all passages of a question; 0.3 if no limit is given.",
+    help="Share of the words of all passages of a question.",
 )
 @click.option("--budget", metavar="TOKENS", type=int, help="Tokens kept a question, at most.")
 @click.option(
@@ -84,7 +84,7 @@ def compress(
 
     Either of text FILEs, each of them one passage ("-" is standard input), for one --question; or
     of a file of questions with their passages, one JSON object a line. Without --compressor it is
-    embedding-sentence until trained weights are shipped.
+    ib, the trained one that comes with ragib.
     """
     given = {
         "name": compressor,
@@ -120,15 +120,13 @@ def _compress_texts(
     show_dropped: bool,
 ) -> None:
     from ragib.compressor.records import whole
-    from ragib.compressor.registry import default_notice, load_compressor
+    from ragib.compressor.registry import load_compressor
     from ragib.types import Question
 
     if not question.strip():
         raise InputError("--question is empty")
     passages = tuple(_read(name) for name in dict.fromkeys(files))
     compressor = load_compressor(config)
-    if notice := default_notice(config):
-        note(notice)
     [result] = compressor.compress([Question("question", whole(question), passages)])
     if as_json:
         echo_json(result)
@@ -181,12 +179,10 @@ def _compress_file(
     source: Path, target: Path, config: CompressorConfig, skip_bad: bool, as_json: bool
 ) -> None:
     from ragib.compressor.io import compress_file
-    from ragib.compressor.registry import default_notice, load_compressor, settings_of
+    from ragib.compressor.registry import load_compressor, settings_of
     from ragib.corpus.records import BadRecords
 
     compressor = load_compressor(config)
-    if notice := default_notice(config):
-        note(notice)
     settings = f"{ragib.__version__} {settings_of(config)}"
     bad = BadRecords() if skip_bad else None
     with progress_bar() as progress:

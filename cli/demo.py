@@ -35,7 +35,6 @@ def demo(out: Path) -> None:
     evidence kept, words before and after compression, and the time of each stage.
     """
     from ragib.cli.render import show_answer
-    from ragib.compressor.registry import default_notice
     from ragib.corpus.stdlib import documents
     from ragib.indexes.index import Index
     from ragib.pipeline import RAG
@@ -53,8 +52,6 @@ def demo(out: Path) -> None:
             f"{facts['documents']} documents, {facts['passages']} passages, "
             f"{' + '.join(config.index.kinds)}: {perf_counter() - begin:.1f} s"
         )
-        if notice := default_notice(config.compressor):
-            note(notice)
         rag = RAG.from_config(config, index=index)
         for question in QUESTIONS:
             screen.print()

@@ -62,19 +62,20 @@ def climb(
         raise ConfigError(f"ladder.measure: {plan.measure} is not a measure of retrieval")
     if not data.qrels:
         raise ConfigError(f"ladder: {data.name} has no judgements to measure retrieval by")
-    configs: dict[str, Config] = {
-        kind: base.model_copy(
-            update={"retriever": base.retriever.model_copy(update={"using": kind})}
-        )
-        for kind in plan.kinds
-    }
-    served = shared_indexes(configs)
-    wanted = list({config.model_dump_json(): config for config in served.values()}.values())
     order = _order(data)
     rungs = []
     queries = [query for query in data.queries if query.judged]
     texts = [query.text for query in queries]
     for size in sorted({min(size, len(order)) for size in plan.sizes}):
+        configs: dict[str, Config] = {
+            kind: base.model_copy(
+                update={"retriever": base.retriever.model_copy(update={"using": kind})}
+            )
+            for kind in plan.kinds
+            if size <= plan.most.get(kind, size)
+        }
+        served = shared_indexes(configs)
+        wanted = list({config.model_dump_json(): config for config in served.values()}.values())
         inside = frozenset(order[: max(size, _gold(data))])
         documents = _within(data, inside)
         digest, _ = corpus_digest(documents())
@@ -85,6 +86,8 @@ def climb(
             strict=True,
         ))  # fmt: skip
         for kind in plan.kinds:
+            if kind not in configs:
+                continue
             config = configs[kind]
             at = built[served[kind].model_dump_json()]
             run: dict[str, dict[str, float]] = {}

@@ -118,7 +118,7 @@ class CompressorConfig(_Section):
     of the weights that `llmlingua-2` and `open-provence` are adapters of.
     """
 
-    name: str = "embedding-sentence"
+    name: str = "ib"
     model: str | None = None
     keep: Share | None = Field(None, description="share of the words of all passages")
     budget: int | None = Field(None, ge=1, description="tokens kept a question")

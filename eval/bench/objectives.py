@@ -169,7 +169,8 @@ def main(data: Path, out: Path, steps: int, limit: int | None, page: Path | None
     arms["recomp"] = sentence_encoder(folder)
     folder = out / "filco"
     if not (folder / "model.safetensors").exists():
-        train_evidence(known, filco_loss, Mix(second=0, second_hops=0), schedule, folder)
+        plain = Mix(second=0, second_hops=0, excerpts=0)
+        train_evidence(known, filco_loss, plain, schedule, folder)
     arms["filco"] = named(str(folder))
     folder = out / "warm-start"
     if not (folder / "calibration.json").exists():

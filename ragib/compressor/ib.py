@@ -1,8 +1,9 @@
 """The trained compressor: keeps the sentences that the evidence model gives a high probability.
 
-Every passage is read with the question; then all are read again with the question and the best
-sentence found, because what the second hop of a question is about is often said only in the first
-(after MDR: Xiong et al. 2021, arXiv:2009.12756, where retrieval is conditioned likewise).
+Every passage is read with the question. Unless that finds a sure answer, all are read again with
+the question and the best sentences found, because what the second hop of a question is about is
+often said only in the first (after MDR: Xiong et al. 2021, arXiv:2009.12756, where retrieval is
+conditioned likewise).
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ from ragib.compressor.windows import KEPT_TOKENS, Ids
 from ragib.config import CompressorConfig
 from ragib.text import Span
 from ragib.types import Compressed, Question
+
+SURE = 4.0
+"""Log-odds of an answer at which the passages are not read again."""
+
+SHOWN = 2
+"""Sentences that a second reading is shown, of as many passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +97,16 @@ class IBCompressor:
         ]
         if self.calibration.second is None:
             return scored
+        unsure = [number for number, first in enumerate(scored) if not _has_answer(first)]
         again = [
-            [replace(text, evidence=best_evidence(first, row)) for text in row]
-            for first, row in zip(scored, texts, strict=True)
+            [replace(text, evidence=best_evidence(scored[i], texts[i])) for text in texts[i]]
+            for i in unsure
         ]
-        second = self._read(again)
-        return [
-            self._scored(
-                first.sentences,
-                row,
-                np.hstack([first.features, _features(first.sentences, row)]),
-            )
-            for first, row in zip(scored, second, strict=True)
-        ]
+        for i, row in zip(unsure, self._read(again), strict=True):
+            sentences, features = scored[i].sentences, scored[i].features
+            both = np.hstack([features, _features(sentences, row)])
+            scored[i] = self._scored(sentences, row, both)
+        return scored
 
     def _read(self, texts: Sequence[Sequence[Text]]) -> list[list[Reading]]:
         flat = iter(read(self.model, [text for row in texts for text in row]))
@@ -148,13 +152,22 @@ def load_ib(folder: str | Path | None, config: CompressorConfig) -> IBCompressor
 
 
 def best_evidence(scored: Scored, texts: Sequence[Text]) -> Ids:
-    """Return title and tokens of the best sentence, as second readings are shown it."""
-    if not len(scored.scores):
-        return NO_IDS
-    best = scored.sentences[int(np.argmax(scored.scores))]
-    text = texts[best.passage]
-    inside = text.passage.within(best.start, best.end)
-    return np.concatenate([text.title, text.passage.ids[inside]])[:KEPT_TOKENS]
+    """Return titles and tokens of the best sentences, as second readings are shown them."""
+    parts: dict[int, Ids] = {}
+    for number in np.argsort(-scored.scores, kind="stable"):
+        best = scored.sentences[int(number)]
+        if best.passage not in parts:
+            text = texts[best.passage]
+            inside = text.passage.within(best.start, best.end)
+            told = np.concatenate([text.title, text.passage.ids[inside]])
+            parts[best.passage] = told[:KEPT_TOKENS]
+        if len(parts) == SHOWN:
+            break
+    return np.concatenate(list(parts.values())) if parts else NO_IDS
+
+
+def _has_answer(scored: Scored) -> bool:
+    return bool((scored.features[:, 2] > SURE).any())
 
 
 def _features(sentences: Sequence[Sentence], readings: Sequence[Reading]) -> NDArray[np.float32]:

@@ -28,7 +28,7 @@ from ragib.text import Span
 if TYPE_CHECKING:
     import torch
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 2048
 ANSWER_TOKENS = 30
 NO_IDS: Ids = np.zeros(0, np.int32)
 

@@ -62,11 +62,6 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
         raise ConfigError(f"compressor.threshold: {config.threshold} is no score; give a number")
     _check_model(config)
     if name == "ib" or (name not in COMPRESSORS and Path(name).is_dir()):
-        if name == "ib" and not has_weights():
-            raise ConfigError(
-                "compressor.name: this installation has no trained weights (ragib/weights is "
-                "empty); name a folder with weights, or use embedding-sentence"
-            )
         from ragib.compressor.ib import load_ib
 
         return load_ib(None if name == "ib" else Path(name), config)
@@ -111,11 +106,6 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     return EmbeddingSentence(encoder, keep, budget, threshold)
 
 
-def has_weights() -> bool:
-    """Say whether this installation ships trained weights."""
-    return any(WEIGHTS.glob("*.safetensors"))
-
-
 def settings_of(config: CompressorConfig) -> str:
     """Return all that decides what a compressor keeps, as one string: limits and weights too."""
     folder = Path(config.name) if config.name not in COMPRESSORS else WEIGHTS
@@ -124,15 +114,6 @@ def settings_of(config: CompressorConfig) -> str:
     used = folder.glob("*") if config.name not in BASELINES else ()
     weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(used)]
     return f"{config!r} {DEFAULT_KEEP} {weights}"
-
-
-def default_notice(config: CompressorConfig) -> str | None:
-    """Return what a user should know who left the choice of the compressor to the default."""
-    if "name" in config.model_fields_set or config.name != "embedding-sentence":
-        return None
-    return (
-        "compressing with embedding-sentence, the default as long as no trained weights are shipped"
-    )
 
 
 def _check_model(config: CompressorConfig) -> None:

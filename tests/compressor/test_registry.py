@@ -8,7 +8,7 @@ from ragib.compressor import registry
 from ragib.compressor.registry import BASELINES, COMPRESSORS, DEFAULT_KEEP, load_compressor
 from ragib.config import CompressorConfig, EncoderConfig
 from ragib.encoders import Encoder, load_encoder
-from ragib.errors import ConfigError
+from ragib.errors import ConfigError, InputError
 from ragib.types import Passage, Question
 
 TEXT = " ".join(f"The tower number {i} is old." for i in range(10))
@@ -56,10 +56,9 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
         load_compressor(CompressorConfig(name="trunkate"))
 
 
-def test_ib_without_weights_says_what_to_do(monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
-    with pytest.raises(ConfigError, match=r"no trained weights.*name a folder"):
-        load_compressor(CompressorConfig(name="ib"))
+def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=f"{tmp_path}: no evidence model"):
+        load_compressor(CompressorConfig(name=str(tmp_path)))
 
 
 def test_settings_tell_limits_and_weights_apart(tmp_path: Path) -> None:
@@ -74,9 +73,3 @@ def test_settings_tell_limits_and_weights_apart(tmp_path: Path) -> None:
     made = [before, settings(name=str(tmp_path)), settings(keep=0.1), settings(keep=0.2)]
     made += [settings(name=name) for name in COMPRESSORS]
     assert len(set(made)) == len(made)
-
-
-def test_only_a_default_that_nobody_chose_is_announced() -> None:
-    assert "no trained weights" in (registry.default_notice(CompressorConfig()) or "")
-    assert registry.default_notice(CompressorConfig(name="embedding-sentence")) is None
-    assert registry.default_notice(CompressorConfig(name="none")) is None

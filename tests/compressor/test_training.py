@@ -57,7 +57,9 @@ def text_of(model: EvidenceModel, example: Example, marked: np.ndarray) -> str:
 
 
 def test_labels_of_an_example_are_its_sentence_and_its_answer(model: EvidenceModel) -> None:
-    examples = examples_of(model, RECORDS[:10], Mix(second=0, caps=(128,), max_tokens=128))
+    examples = examples_of(
+        model, RECORDS[:10], Mix(second=0, excerpts=0, caps=(128,), max_tokens=128)
+    )
     gold, noise = examples[0], examples[1]
     assert gold.relevant
     kept = text_of(model, gold, gold.keep == 1)
@@ -430,6 +432,20 @@ def test_command_trains_a_compressor_that_works(tiny_encoder_dir: Path, tmp_path
     written = json.loads((out / "training.json").read_text())
     assert {"warm-start", "bottleneck"} == written["logs"].keys()
     assert written["plan"]["times"] == {"a": 2}
+
+
+def test_an_excerpt_holds_all_evidence_and_is_short(model: EvidenceModel) -> None:
+    examples = examples_of(model, RECORDS[:10], Mix(second=0, excerpts=1, max_tokens=128))
+    shown = set()
+    for record_, gold in zip(RECORDS[:10], examples[::2], strict=True):
+        [sentence] = evidence_sentences(record_.passages[0])
+        tokens = model.tokenizer(record_.passages[0].text[slice(*sentence)]).input_ids[1:-1]
+        assert gold.pair.ids[gold.keep == 1].tolist() == tokens
+        answer = model.tokenizer(record_.answers[0]).input_ids[1:-1]
+        assert gold.pair.ids[gold.start : gold.end + 1].tolist() == answer
+        shown.add(len(gold.pair.ids))
+    assert len(shown) > 1
+    assert not any(noise.relevant for noise in examples[1::2])
 
 
 def test_one_seed_gives_one_result(tiny_encoder_dir: Path, tmp_path: Path) -> None:

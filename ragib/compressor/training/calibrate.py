@@ -43,7 +43,7 @@ def calibrate(
     records
         Questions it was not trained on.
     twice
-        Whether passages are to be read a second time, beside the best sentence found.
+        Whether passages without a sure answer are to be read a second time.
     progress
         Called with stage, questions done, questions in all.
 
@@ -56,10 +56,13 @@ def calibrate(
     if not any(record.answerable for record in rest):
         raise InputError(f"{len(records)} held-out questions are too few to calibrate on")
     calibration = Calibration()
-    calibration = replace(calibration, first=_fit(model, calibration, fit_on, progress))
+    first = _fit(model, calibration, fit_on, 3, progress)
+    if first is None:
+        raise InputError(f"{len(fit_on)} held-out questions have no passage to calibrate on")
+    calibration = replace(calibration, first=first)
     if twice:
         trial = replace(calibration, second=(0.0,) * 7)
-        calibration = replace(calibration, second=_fit(model, trial, fit_on, progress))
+        calibration = replace(calibration, second=_fit(model, trial, fit_on, 6, progress))
     lowest = []
     for record, scored in _scored(model, calibration, rest, progress):
         gold = labels(record, scored)
@@ -103,12 +106,17 @@ def _fit(
     model: EvidenceModel,
     calibration: Calibration,
     records: Sequence[Record],
+    width: int,
     progress: Progress | None,
-) -> tuple[float, ...]:
+) -> tuple[float, ...] | None:
+    """Fit the scores of the questions that have so many log-odds a sentence, if there are any."""
     rows, wanted = [], []
     for record, scored in _scored(model, calibration, records, progress):
-        rows.append(scored.features)
-        wanted.append(labels(record, scored))
+        if scored.features.shape[1] == width and len(scored.features):
+            rows.append(scored.features)
+            wanted.append(labels(record, scored))
+    if not rows:
+        return None
     return logistic_regression(np.concatenate(rows).astype(np.float64), np.concatenate(wanted))
 
 

@@ -54,15 +54,17 @@ class Mix:
     """How many examples a question gives.
 
     `distractors` a question of one hop, `distractors_hops` one of several; `second` is the share
-    of one-hop examples that are second readings, `second_hops` that of the others. Sequences have
-    at most `max_tokens`; of the passage they show at most one of `caps` tokens, drawn without
-    regard to its labels: the length must not tell gold from distractor.
+    of one-hop examples that are second readings, `second_hops` that of the others. `excerpts` is
+    the share that show a few sentences in place of the passage, as the reader is shown what was
+    kept. Sequences have at most `max_tokens`; of the passage they show at most one of `caps`
+    tokens, drawn without regard to its labels: the length must not tell gold from distractor.
     """
 
     distractors: int = 1
     distractors_hops: int = 3
     second: float = 0.15
     second_hops: float = 0.6
+    excerpts: float = 0.3
     max_tokens: int = 256
     caps: tuple[int, ...] = (80, 112, 160, 208)
 
@@ -192,7 +194,12 @@ def _example(
     question, title = corpus[record.question].ids, corpus[head(passage.title)].ids
     tokens = corpus[passage.text]
     keep = touching(tokens, evidence_sentences(passage)).astype(np.int8)
-    answer = np.flatnonzero(touching(tokens, passage.answers[:1]))
+    marked = touching(tokens, passage.answers[:1])
+    if rng.random() < mix.excerpts:
+        shown_part = touching(tokens, _excerpt(passage, rng))
+        tokens = Tokens(tokens.ids[shown_part], tokens.spans[shown_part])
+        keep, marked = keep[shown_part], marked[shown_part]
+    answer = np.flatnonzero(marked)
     prefix = make_prefix(special, mix.max_tokens, question, shown, title)
     size = min(rng.choice(mix.caps), prefix.room(mix.max_tokens))
     first = _window(len(tokens), size, answer if len(answer) else np.flatnonzero(keep), rng)
@@ -213,6 +220,14 @@ def _example(
         start=int(inside[0]) if whole else nowhere,
         end=int(inside[-1]) if whole else nowhere,
     )
+
+
+def _excerpt(passage: LabelledPassage, rng: random.Random) -> list[Span]:
+    """Draw sentences of a passage: those with evidence, and up to two others."""
+    evidence = evidence_sentences(passage)
+    others = [span for span in sentence_spans(passage.text) if span not in evidence]
+    wanted = rng.randint(0 if evidence else 1, 2)
+    return sorted([*evidence, *rng.sample(others, min(wanted, len(others)))])
 
 
 def _numbers(tokens: Tokens, sentences: Sequence[Span]) -> NDArray[np.int16]:

@@ -99,13 +99,36 @@ def train_compressor(
     if not known or not held:
         names = ", ".join(map(str, data))
         raise InputError(f"{names}: {len(asked)} questions are too few to train on")
-    one_hop, seed = _taken(known, plan), plan.schedule.seed
     if plan.start is None:
-        model = from_base(plan.base, plan.max_tokens, seed=seed)
+        model = from_base(plan.base, plan.max_tokens, seed=plan.schedule.seed)
     else:
         model = load(plan.start)
     model.freeze_words()
-    merge = add_adapters(model, plan.lora, seed) if plan.lora else None
+    merge = add_adapters(model, plan.lora, plan.schedule.seed) if plan.lora else None
+    evaluate = None if dev is None else _evaluation(model, dev, plan)
+    steps = (plan.schedule.steps, plan.silver_steps, plan.bottleneck_steps)
+    logs = _stages(model, known, out, plan, evaluate, progress) if any(steps) else {}
+    if merge is not None:
+        merge()
+    calibration = calibrate(model, calibration_set(held, plan), progress=progress)
+    save(model, out)
+    save_calibration(calibration, out)
+    settings = asdict(plan) | {"start": None if plan.start is None else str(plan.start)}
+    summary = {"plan": settings, "questions": len(known), "logs": logs}
+    (out / "training.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
+    return calibration
+
+
+def _stages(
+    model: EvidenceModel,
+    known: Sequence[Record],
+    out: Path,
+    plan: Plan,
+    evaluate: Callable[[EvidenceModel], float] | None,
+    progress: Progress | None,
+) -> dict[str, list[dict[str, float]]]:
+    """Train the model in place, stage by stage; returns the log of each."""
+    one_hop, seed = _taken(known, plan), plan.schedule.seed
     composed = compose(one_hop, seed, plan.joined)
     records = [*known, *composed, *cloze_questions(one_hop, seed, plan.cloze)]
     corpus = Corpus(model.tokenizer, records)
@@ -120,7 +143,6 @@ def train_compressor(
             model, epoch, loss, schedule, folder, evaluate=evaluate, progress=progress, stage=name
         )
 
-    evaluate = None if dev is None else _evaluation(model, dev, plan)
     logs: dict[str, list[dict[str, float]]] = {}
     if plan.schedule.steps:
         logs["warm-start"] = stage("warm-start", warm_start_loss, plan.schedule)
@@ -135,15 +157,7 @@ def train_compressor(
         schedule = replace(later, steps=plan.bottleneck_steps)
         loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
         logs["bottleneck"] = stage("bottleneck", loss, schedule)
-    if merge is not None:
-        merge()
-    calibration = calibrate(model, calibration_set(held, plan), progress=progress)
-    save(model, out)
-    save_calibration(calibration, out)
-    settings = asdict(plan) | {"start": None if plan.start is None else str(plan.start)}
-    summary = {"plan": settings, "questions": len(known), "records": len(records), "logs": logs}
-    (out / "training.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
-    return calibration
+    return logs
 
 
 def split(records: Sequence[Record], held_out: float) -> tuple[list[Record], list[Record]]:
@@ -162,12 +176,19 @@ def split(records: Sequence[Record], held_out: float) -> tuple[list[Record], lis
 
 
 def calibration_set(held: Sequence[Record], plan: Plan) -> list[Record]:
-    """Draw held-out questions for the calibration, a quarter of them of two hops if there are."""
+    """Draw held-out questions for the calibration, a quarter of them of several hops if it can.
+
+    Of those there are often too few; joined ones make up for them.
+    """
     rng = random.Random(plan.schedule.seed)  # noqa: S311
-    two = compose(_taken(held, plan), plan.schedule.seed)
-    two = rng.sample(two, min(len(two), plan.calibration_questions // 4))
-    one = rng.sample(list(held), min(len(held), plan.calibration_questions - len(two)))
-    drawn = [*one, *two]
+    share = plan.calibration_questions // 4
+    real = [r for r in held if sum(p.gold for p in r.passages) > 1]
+    several = rng.sample(real, min(len(real), share))
+    joined = compose(_taken(held, plan), plan.schedule.seed)
+    several += rng.sample(joined, min(len(joined), share - len(several)))
+    others = [r for r in held if sum(p.gold for p in r.passages) <= 1]
+    one = rng.sample(others, min(len(others), plan.calibration_questions - len(several)))
+    drawn = [*one, *several]
     rng.shuffle(drawn)
     return drawn
 
