@@ -21,7 +21,7 @@ class QueryResult:
     `hits` are passage ids with scores, best first; `evidence` spans are `(passage id, start, end,
     score)`. `timings` are seconds by stage, `cached` the stages that were not computed anew.
     `cluster` names the document the query was written about, which several queries may share.
-    `error` says why there is no answer; every measure is then 0.
+    `error` says why there is no answer; measures then have their worst value, or none.
     """
 
     id: str

@@ -144,7 +144,9 @@ def test_missing_file(tmp_path):
         read_grid(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize(("name", "count"), [("grid.yaml", 32), ("grid-quick.yaml", 4)])
+@pytest.mark.parametrize(
+    ("name", "count"), [("grid.yaml", 32), ("grid-quick.yaml", 4), ("ladder.yaml", 1)]
+)
 def test_shipped_grids(name, count):
     found = read_grid(CONFIGS / name)
     assert len({p.name for p in found.pipelines}) == len(found.pipelines) == count

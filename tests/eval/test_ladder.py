@@ -67,6 +67,18 @@ def test_quality_falls_as_the_corpus_grows(data, tmp_path, monkeypatch):
     assert {rung.measure for rung in rungs} == {"RR@10"}
 
 
+def test_a_slow_kind_stops_where_it_is_told(data, tmp_path, monkeypatch):
+    def no_build(*asked):
+        raise AssertionError(asked)
+
+    kinds = {"kinds": ("sparse", "dense"), "most": {"dense": 1}}
+    plan = LadderConfig(sizes=(10, 20), measure="RR@10", **kinds)
+    monkeypatch.setattr("ragib.encoders.load_encoder", no_build)
+    with Cache(tmp_path) as cache:
+        rungs = ladder.climb(plan, BASE, data, Stages(cache), tmp_path, lambda *said: None)
+    assert [(rung.kind, rung.passages) for rung in rungs] == [("sparse", 10), ("sparse", 20)]
+
+
 def test_a_set_without_judgements(tmp_path):
     data = EvalSet("made", QUERIES[2:], lambda: iter(DOCUMENTS))
     plan = LadderConfig(sizes=(1,), kinds=("sparse",))

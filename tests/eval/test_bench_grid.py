@@ -1,0 +1,29 @@
+"""The tables of the pages come out of a run as it was saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from click.testing import CliRunner
+from synthetic_run import write_run
+
+from ragib.eval.bench.grid import main
+
+
+def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
+    results = write_run(tmp_path / "run", count=3, queries=5)
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- grid -->\nold\n<!-- /grid -->\nafter\n")
+    arguments = [str(tmp_path / "run"), "--name", "grid", "--page", str(page)]
+    outcome = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert outcome.exit_code == 0
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert "old" not in text
+    for pipeline in results.pipelines:
+        [line] = [row for row in text.splitlines() if row.startswith(f"| {pipeline.name} |")]
+        found = pipeline.measures["f1/squad2"]
+        assert f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})" in line
+    for rung in results.ladder:
+        assert f"{rung.passages:,} documents" in text
+        assert f"{rung.mean:.3f}" in text
