@@ -33,6 +33,7 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).retrieval --data $(DATA)/ir --page docs/benchmarks.md --readme README.md
 	$(BENCH).scale --data $(DATA)/corpus/ottqa --dtype bfloat16 --page docs/benchmarks.md
 	$(BENCH).maxsim --page docs/benchmarks.md
+	$(BENCH).pooling --page docs/benchmarks.md
 	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
