@@ -34,7 +34,8 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).scale --data $(DATA)/corpus/ottqa --dtype bfloat16 --page docs/benchmarks.md
 	$(BENCH).maxsim --page docs/benchmarks.md
 	$(BENCH).pooling --page docs/benchmarks.md
-	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md
+	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md \
+	  --readme ragib/weights/README.md
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md

@@ -129,14 +129,20 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 @click.option("--set", "sets", multiple=True, type=click.Choice(SETS), help="default: all")
 @click.option("--limit", type=click.IntRange(min=1), help="questions a set")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
-@click.option("--readme", type=click.Path(exists=True, path_type=Path), help="the short form")
+@click.option(
+    "--readme",
+    "readmes",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="pages for the short form",
+)
 def main(
     data: Path,
     names: tuple[str, ...],
     sets: tuple[str, ...],
     limit: int | None,
     page: Path | None,
-    readme: Path | None,
+    readmes: tuple[Path, ...],
 ) -> None:
     """Measure answer retention on the sets in the folder DATA."""
     baselines = [name for name in BASELINES if name != "none"]
@@ -151,7 +157,7 @@ def main(
         f"all supporting sentences in multihop_dev.\n\n{table}"
     )
     report("compressor", text, {"rows": rows}, page)
-    if readme is not None:
+    for readme in readmes:
         write_section(readme, "compressor", summary(rows))
 
 
