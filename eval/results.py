@@ -1,9 +1,9 @@
 """What a run leaves behind: values that the report and the comparison read, and nothing else.
 
-    RUNDIR/results.json           `RunResults`: every pipeline's figures, and the manifest
-    RUNDIR/passages.jsonl         the passages that any query row names, once each
-    RUNDIR/queries/NAME.jsonl     one `QueryResult` a line, a file a pipeline
-    RUNDIR/runs/NAME.trec         its hits as a TREC run
+RUNDIR/results.json           `RunResults`: every pipeline's figures, and the manifest
+RUNDIR/passages.jsonl         the passages that any query row names, once each
+RUNDIR/queries/NAME.jsonl     one `QueryResult` a line, a file a pipeline
+RUNDIR/runs/NAME.trec         its hits as a TREC run
 """
 
 from __future__ import annotations

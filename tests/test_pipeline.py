@@ -210,7 +210,9 @@ def index(tmp_path_factory, tiny_encoder_dir):
 
 def test_the_real_parts_work_together(index, tmp_path):
     file = tmp_path / "rag.yaml"
-    file.write_text("retriever: {k: 2, using: sparse}\ncompressor: {keep: 0.5}\ngenerator: {name: sentence}\n")
+    file.write_text(
+        "retriever: {k: 2, using: sparse}\ncompressor: {keep: 0.5}\ngenerator: {name: sentence}\n"
+    )
     rag = RAG.from_config(file, index=index, overrides=["compressor.name=bm25-sentence"])
     answers = rag.ask_batch(["Of what is the bridge?", "Where is the iron tower?"])
     assert [answer.text for answer in answers] == [

@@ -6,8 +6,8 @@ import pytest
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, MissingExtraError, OfflineError
 from ragib.generators.base import Quote, Request
-from ragib.generators.sentence import SentenceGenerator
 from ragib.generators.registry import load_generator
+from ragib.generators.sentence import SentenceGenerator
 from ragib.types import Evidence
 
 
