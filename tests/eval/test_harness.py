@@ -33,7 +33,7 @@ TWO = {"compressor": [{"name": "none"}, {"name": "bm25-sentence", "keep": 0.3}]}
 
 def grid(lists=None, **more):
     values = {"latency": 0, **more, "base": BASE, "grid": lists or {"retriever.k": [2]}}
-    return parse_grid(yaml.safe_dump(values), "grid.yaml")
+    return parse_grid(yaml.safe_dump(values, sort_keys=False), "grid.yaml")
 
 
 @pytest.fixture(scope="module")
