@@ -2,7 +2,9 @@
 
 The evidence of a passage is read together, behind the passage's title. A span counts by the
 log-odds of the answer being there against its being nowhere, plus the log-odds of what was read
-being relevant, so that spans of different passages compare.
+being relevant, so that spans of different passages compare. Evidence that the compressor was less
+sure of than of the best counts less, by the difference of the log-odds: it has seen the whole
+passage, and the reader has not.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from dataclasses import dataclass
 from ragib.compressor.model import EvidenceModel
 from ragib.compressor.reading import answer_span, read, texts_of
 from ragib.types import Evidence
+
+_LEAST = 1e-3
+"""Probabilities are taken to be at least so far from 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ def find_answers(
     answers: list[FoundAnswer | None] = []
     for (_, evidence), group in zip(asked, groups, strict=True):
         best: FoundAnswer | None = None
+        behind = _behind([piece.score for piece in evidence])
         for _, _, places in group:
             reading = next(readings)
             for number, start in places:
@@ -77,13 +83,20 @@ def find_answers(
                 span = answer_span(reading, (start, start + len(text)))
                 if span is None:
                     continue
-                score = span.score + reading.relevance
+                score = span.score + reading.relevance - behind[number]
                 if best is None or score > best.score:
                     first = max(0, span.start - start)
                     last = min(len(text), span.end - start)
                     best = FoundAnswer(number, first, last, text[first:last], score)
         answers.append(best)
     return answers
+
+
+def _behind(scores: Sequence[float]) -> list[float]:
+    """Return by how many log-odds each probability is below the highest."""
+    certain = [min(max(score, _LEAST), 1 - _LEAST) for score in scores]
+    odds = [math.log(p / (1 - p)) for p in certain]
+    return [max(odds) - one for one in odds]
 
 
 def _by_passage(
