@@ -220,7 +220,7 @@ def test_demo_takes_the_whole_way(
         "index": {"encoder": {"model": str(tiny_encoder_dir)}, "multivector": {"dim": 16}},
         "compressor": {"name": "bm25-sentence"},
     }
-    monkeypatch.setattr(module, "Config", lambda: parse_config(values, "test"))
+    monkeypatch.setattr(module, "Config", lambda **keys: parse_config(values, "test"))
     result = run("demo", "--out", tmp_path / "demo")
     assert result.exit_code == 0, result.output
     assert result.stdout.count("question  ") == 3
