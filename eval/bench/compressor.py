@@ -110,6 +110,21 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def losses(rows: Sequence[Mapping[str, Any]], name: str = "ib") -> str:
+    """Say how much of what `embedding-sentence` loses at `SHOWN` a compressor loses, set by set."""
+    kept = {(row["set"], row["compressor"]): row[f"{SHOWN:.0%}"] for row in rows}
+    parts = [
+        f"{100 * (1 - share) / (1 - kept[key, 'embedding-sentence']):.0f} % on {key}"
+        for (key, who), share in kept.items()
+        if who == name and kept.get((key, "embedding-sentence"), 1.0) < 1.0
+    ]
+    if not parts:
+        return ""
+    return (
+        f"At {SHOWN:.0%}, {name} loses, of what embedding-sentence loses: {', '.join(parts)}.\n\n"
+    )
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> str:
     """Lay out what is retained of `SHOWN` of the words, a column a set."""
     by_name: dict[str, dict[str, float]] = {}
@@ -154,7 +169,7 @@ def main(
     table = markdown_table(HEADER, map(cells, rows))
     text = (
         "Share of questions (%) whose kept evidence still holds the answer, "
-        f"all supporting sentences in multihop_dev.\n\n{table}"
+        f"all supporting sentences in multihop_dev.\n\n{losses(rows)}{table}"
     )
     report("compressor", text, {"rows": rows}, page)
     for readme in readmes:

@@ -8,7 +8,7 @@ import pytest
 
 from ragib.compressor.training.records import read_records
 from ragib.errors import InputError
-from ragib.eval.bench.compressor import load_set, measure, named
+from ragib.eval.bench.compressor import load_set, losses, measure, named
 from ragib.eval.bench.guarantees import coverage
 
 TEXT = "The tower is old. It was built by Rome in spring. A dog ran."
@@ -39,3 +39,12 @@ def test_coverage_of_exchangeable_scores() -> None:
         share, size = coverage(values, risk)
         assert size == 2000
         assert share == pytest.approx(1 - risk, abs=0.03)
+
+
+def test_losses_are_told_relative_to_the_cosine() -> None:
+    rows = [
+        {"set": "dev", "compressor": "embedding-sentence", "15%": 0.6},
+        {"set": "dev", "compressor": "ib", "15%": 0.9},
+    ]
+    assert losses(rows) == "At 15%, ib loses, of what embedding-sentence loses: 25 % on dev.\n\n"
+    assert losses(rows[1:]) == ""
