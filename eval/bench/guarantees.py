@@ -19,6 +19,7 @@ import numpy as np
 
 from ragib.compressor.calibration import conformal_threshold
 from ragib.compressor.ib import IBCompressor, Scored, load_ib
+from ragib.compressor.selection import ScoredSentence, select
 from ragib.compressor.training.calibrate import labels
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
@@ -28,9 +29,11 @@ from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.compressor import question_of
 from ragib.eval.bench.reader import read_all
 from ragib.text import batched
+from ragib.types import Evidence
 
 RISKS = (0.05, 0.10, 0.20)
 COVERAGES = (0.25, 0.50, 0.75, 1.00)
+KEEP = 0.2
 _SPLITS = 200
 _AT_ONCE = 32
 
@@ -63,8 +66,8 @@ def coverage(lowest: Sequence[float], risk: float, seed: int = 0) -> tuple[float
 def coverages(lowest: Sequence[float], risk: float) -> tuple[float, float, float, float]:
     """Cover halves drawn at random, many times.
 
-    Returns the mean coverage, the bounds of the binomial interval (95 %, normal approximation) in
-    which that of one half is to be expected, and the share of the halves in it or above.
+    Returns the mean coverage, the bounds between which that of one half is to be expected (95 %,
+    binomial, both halves being samples), and the share of the halves at the lower one or above.
     """
     found = [coverage(lowest, risk, seed) for seed in range(_SPLITS)]
     size = found[0][1]
@@ -89,7 +92,7 @@ def measure_calibration(
     hard = np.array([r.source == "squad2_dev" for r in records])
     lowest = lowest_gold(records, scores)
     covered = {risk: coverages(lowest, risk) for risk in RISKS}
-    kept = [c.evidence for c in compressor.compress([question_of(r) for r in records])]
+    kept = [_kept(record, row) for record, row in zip(records, scores, strict=True)]
     answers = read_all(compressor.model, records, kept)
     right = np.array(
         [
@@ -111,7 +114,13 @@ def measure_calibration(
             f"Thresholds from one half of the {len(lowest)} questions with evidence, tried on the "
             f"other; {_SPLITS} random halves.",
             markdown_table(
-                ["risk", "promised", "mean coverage", "binomial interval", "halves not below it"],
+                [
+                    "risk",
+                    "promised",
+                    "mean coverage",
+                    "expected of one half",
+                    "halves not below it",
+                ],
                 [
                     [
                         f"{risk:.2f}",
@@ -144,6 +153,15 @@ def measure_calibration(
     return text, figures
 
 
+def _kept(record: Record, row: Scored) -> tuple[Evidence, ...]:
+    """Select the evidence that the reader answers from."""
+    pieces = [
+        ScoredSentence(sentence, float(score))
+        for sentence, score in zip(row.sentences, row.scores, strict=True)
+    ]
+    return select(question_of(record), pieces, keep=KEEP).evidence
+
+
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), help="default: shipped")
@@ -155,7 +173,7 @@ def main(data: Path, weights: Path | None, limit: int | None, page: Path | None)
     if limit is not None and limit < len(records):
         records = random.Random(0).sample(records, limit)  # noqa: S311
     text, figures = measure_calibration(
-        records, load_ib(weights, CompressorConfig(name="ib", keep=0.2))
+        records, load_ib(weights, CompressorConfig(name="ib", keep=KEEP))
     )
     report("guarantees", text, {**figures, "questions": len(records)}, page)
 
