@@ -39,6 +39,8 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md
+	$(VENV)/bin/ragib eval configs/ladder.yaml --data $(DATA)/corpus/ottqa --limit 500 --out runs/ladder
+	$(BENCH).grid runs/ladder --name ladder --page docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) $(VLLM) build dist .demo .pytest_cache .mypy_cache .ruff_cache .hypothesis \
