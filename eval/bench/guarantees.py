@@ -19,7 +19,7 @@ import numpy as np
 
 from ragib.compressor.calibration import conformal_threshold
 from ragib.compressor.ib import IBCompressor, Scored, load_ib
-from ragib.compressor.selection import ScoredSentence, select
+from ragib.compressor.selection import select
 from ragib.compressor.training.calibrate import labels
 from ragib.compressor.training.records import Record, read_records
 from ragib.config import CompressorConfig
@@ -29,7 +29,6 @@ from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.compressor import question_of
 from ragib.eval.bench.reader import read_all
 from ragib.text import batched
-from ragib.types import Evidence
 
 RISKS = (0.05, 0.10, 0.20)
 COVERAGES = (0.25, 0.50, 0.75, 1.00)
@@ -92,7 +91,10 @@ def measure_calibration(
     hard = np.array([r.source == "squad2_dev" for r in records])
     lowest = lowest_gold(records, scores)
     covered = {risk: coverages(lowest, risk) for risk in RISKS}
-    kept = [_kept(record, row) for record, row in zip(records, scores, strict=True)]
+    kept = [
+        select(question_of(record), row.pieces(), keep=KEEP).evidence
+        for record, row in zip(records, scores, strict=True)
+    ]
     answers = read_all(compressor.model, records, kept)
     right = np.array(
         [
@@ -151,15 +153,6 @@ def measure_calibration(
     )
     figures = {"coverage": covered, "auroc": areas, "auroc of the reader": reader, "risk": curve}
     return text, figures
-
-
-def _kept(record: Record, row: Scored) -> tuple[Evidence, ...]:
-    """Select the evidence that the reader answers from."""
-    pieces = [
-        ScoredSentence(sentence, float(score))
-        for sentence, score in zip(row.sentences, row.scores, strict=True)
-    ]
-    return select(question_of(record), pieces, keep=KEEP).evidence
 
 
 @click.command()

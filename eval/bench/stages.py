@@ -16,7 +16,7 @@ from typing import ClassVar
 import click
 
 from ragib.compressor.ib import IBCompressor, load_ib
-from ragib.compressor.selection import ScoredSentence, select
+from ragib.compressor.selection import select
 from ragib.compressor.training.loop import Schedule
 from ragib.compressor.training.run import Plan, train_compressor
 from ragib.config import CompressorConfig
@@ -47,15 +47,10 @@ class WithRepeats:
 
     def compress(self, questions: Sequence[Question]) -> list[Compressed]:
         """Score as ever, and select with repeats."""
-        results = []
-        for question, scored in zip(questions, self.compressor.score(questions), strict=True):
-            pieces = [
-                ScoredSentence(sentence, float(score))
-                for sentence, score in zip(scored.sentences, scored.scores, strict=True)
-            ]
-            keep = self.compressor.keep
-            results.append(select(question, pieces, keep=keep, repeats=True))
-        return results
+        return [
+            select(question, scored.pieces(), keep=self.compressor.keep, repeats=True)
+            for question, scored in zip(questions, self.compressor.score(questions), strict=True)
+        ]
 
 
 def uses(weights: Path | None) -> dict[str, Make]:

@@ -49,6 +49,13 @@ class Scored:
     scores: NDArray[np.float64]
     readings: Sequence[Reading]
 
+    def pieces(self) -> list[ScoredSentence]:
+        """Return the sentences with their scores, ready to be selected from."""
+        return [
+            ScoredSentence(sentence, float(score))
+            for sentence, score in zip(self.sentences, self.scores, strict=True)
+        ]
+
 
 @dataclass(frozen=True, slots=True)
 class IBCompressor:
@@ -71,8 +78,8 @@ class IBCompressor:
         results = []
         for question, scored in zip(questions, self.score(questions), strict=True):
             pieces = [
-                ScoredSentence(sentence, float(score), self._tokens(scored, sentence))
-                for sentence, score in zip(scored.sentences, scored.scores, strict=True)
+                replace(piece, tokens=self._tokens(scored, piece.sentence))
+                for piece in scored.pieces()
             ]
             results.append(
                 select(
