@@ -70,3 +70,11 @@ def test_select_drops_repeats_across_passages_and_takes_the_next_instead() -> No
     result = select(q, scored, keep=0.75)
     assert [e.text for e in result.evidence] == ["The tower is old.", "It is made of iron."]
     assert [(d.passage_id, d.reason) for d in result.dropped] == [("p1", "repeats p0:0-17")]
+
+
+def test_repeats_are_kept_where_they_are_wanted() -> None:
+    passages = (Passage("a", "a", "It was old. It fell."), Passage("b", "b", "It was old."))
+    question = Question("q", "old?", passages)
+    scored = [ScoredSentence(sentence, 1.0) for sentence in sentences_of(question)]
+    assert len(select(question, scored).evidence) == 2
+    assert len(select(question, scored, repeats=True).evidence) == 3
