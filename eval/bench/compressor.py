@@ -7,7 +7,6 @@ of words. Of the multi-hop questions those are measured on that no weights were 
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from ragib.config import CompressorConfig
 from ragib.errors import InputError
 from ragib.eval.bench.common import markdown_table, report, run, write_section
 from ragib.eval.bench.halves import measured_on
+from ragib.eval.evalset import draw
 from ragib.eval.retention import judged, retained
 from ragib.text import batched
 from ragib.types import Compressed, Dropped, Evidence, Passage, Question
@@ -88,11 +88,9 @@ def load_set(folder: Path, name: str, limit: int | None) -> list[Record]:
     records = [r for r in read_records(folder / f"{name}.jsonl.gz") if judged(r)]
     if name == "multihop_dev":
         records = [r for r in records if measured_on(r)]
-    if limit is not None and limit < len(records):
-        records = random.Random(0).sample(records, limit)  # noqa: S311
     if not records:
         raise InputError(f"{folder / name}: no question whose context holds the answer")
-    return records
+    return list(draw(records, limit))
 
 
 def _pieces(question: Question, whole: Compressed) -> list[ScoredSentence]:

@@ -28,6 +28,7 @@ from ragib.eval.answers import em_squad2
 from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.compressor import question_of
 from ragib.eval.bench.reader import read_all
+from ragib.eval.evalset import draw
 from ragib.text import batched
 
 RISKS = (0.05, 0.10, 0.20)
@@ -162,9 +163,7 @@ def measure_calibration(
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
 def main(data: Path, weights: Path | None, limit: int | None, page: Path | None) -> None:
     """Measure on dev.jsonl.gz in the folder DATA."""
-    records = list(read_records(data / "dev.jsonl.gz"))
-    if limit is not None and limit < len(records):
-        records = random.Random(0).sample(records, limit)  # noqa: S311
+    records = draw(list(read_records(data / "dev.jsonl.gz")), limit)
     text, figures = measure_calibration(
         records, load_ib(weights, CompressorConfig(name="ib", keep=KEEP))
     )

@@ -6,7 +6,6 @@ The reader and its weights are the same in every row, so the rows differ in the 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ragib.config import CompressorConfig
 from ragib.eval.answers import em_squad2, f1_squad2
 from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.compressor import SHARES, at_shares, named
+from ragib.eval.evalset import draw
 from ragib.text import batched
 from ragib.types import Evidence
 
@@ -94,9 +94,7 @@ def row(
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
 def main(data: Path, weights: Path | None, limit: int | None, page: Path | None) -> None:
     """Measure on dev.jsonl.gz in the folder DATA."""
-    records = list(read_records(data / "dev.jsonl.gz"))
-    if limit is not None and limit < len(records):
-        records = random.Random(0).sample(records, limit)  # noqa: S311
+    records = draw(list(read_records(data / "dev.jsonl.gz")), limit)
     model = load_ib(weights, CompressorConfig(name="ib", keep=1.0)).model
     of_all = read_all(model, records, [whole(record) for record in records])
     rows = [row("everything", 1.0, records, of_all, of_all)]
