@@ -42,6 +42,7 @@ from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.compressor import HEADER, SETS, Make, cells, load_set, measure, named
 from ragib.extras import require
 from ragib.models import locate
+from ragib.text import batched
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 SOURCES = ("squad_train", "squadshifts_wiki", "squad2_dev", "fairytaleqa")
 _TEMPERATURE = 0.05
 _NEGATIVES = 4
+_TOGETHER = 32
 _HELD_OUT = 0.03
 _CALIBRATED_ON = 400
 
@@ -117,7 +119,8 @@ def train_recomp(records: Sequence[Record], schedule: Schedule, folder: Path) ->
     model[0].auto_model.get_input_embeddings().weight.requires_grad_(False)
     weights = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=schedule.rate, weight_decay=schedule.weight_decay)
-    made = triples(records, schedule.seed)
+    drawn = random.Random(schedule.seed).sample(records, len(records))  # noqa: S311
+    made = triples(drawn[: 2 * schedule.steps * schedule.batch_size], schedule.seed)
     for step in range(schedule.steps):
         begin = step * schedule.batch_size % max(1, len(made) - schedule.batch_size)
         batch = made[begin : begin + schedule.batch_size]
@@ -138,11 +141,17 @@ def train_recomp(records: Sequence[Record], schedule: Schedule, folder: Path) ->
     model.save(str(folder))
 
 
-def _embed(model: Any, texts: list[str]) -> torch.Tensor:  # noqa: ANN401
-    functional = require("torch.nn.functional", "training")
-    unit: torch.Tensor = functional.normalize(
-        model(model.preprocess(texts))["sentence_embedding"], dim=-1
-    )
+def _embed(model: Any, texts: Sequence[str]) -> torch.Tensor:  # noqa: ANN401
+    """Embed texts, those of similar length together: one long sentence would pad all others."""
+    torch = require("torch", "training")
+    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+    parts = [
+        model(model.preprocess([texts[i] for i in some]))["sentence_embedding"]
+        for some in batched(order, _TOGETHER)
+    ]
+    back = torch.empty(len(texts), dtype=torch.int64)
+    back[torch.tensor(order)] = torch.arange(len(texts))
+    unit: torch.Tensor = torch.nn.functional.normalize(torch.cat(parts), dim=-1)[back]
     return unit
 
 

@@ -8,7 +8,14 @@ import pytest
 
 from ragib.compressor.training.records import read_records
 from ragib.errors import InputError
-from ragib.eval.bench.compressor import load_set, losses, measure, named
+from ragib.eval.bench.compressor import (
+    best_possible,
+    by_source,
+    load_set,
+    losses,
+    measure,
+    named,
+)
 from ragib.eval.bench.guarantees import coverage
 
 TEXT = "The tower is old. It was built by Rome in spring. A dog ran."
@@ -39,6 +46,40 @@ def test_coverage_of_exchangeable_scores() -> None:
         share, size = coverage(values, risk)
         assert size == 2000
         assert share == pytest.approx(1 - risk, abs=0.03)
+
+
+def test_the_best_possible_is_bounded_by_the_length_of_sentences(tmp_path: Path) -> None:
+    text = "Rome built it. " + "A dog ran. " * 20
+    passage = {"id": "a", "title": "", "text": text, "gold": True, "answer_spans": [[0, 4]]}
+    other = {"id": "b", "title": "", "text": "It is cold.", "gold": False}
+    lines = [
+        {
+            "id": str(number),
+            "source": source,
+            "question": "who?",
+            "answers": ["Rome"],
+            "passages": [passage, other] if source == "short" else [passage | {"text": text[:26]}],
+        }
+        for number, source in enumerate(["short", "short", "long"])
+    ]
+    two = {"gold": True, "evidence": [[0, 14]], "title": ""}
+    lines.append(
+        {
+            "id": "two",
+            "source": "hops",
+            "question": "who?",
+            "answers": ["Rome"],
+            "evidence_kind": "human",
+            "passages": [two | {"id": p, "text": text[:26].replace("dog", p)} for p in "ab"],
+        }
+    )
+    (tmp_path / "dev.jsonl.gz").write_text("\n".join(map(json.dumps, lines)))
+    row = best_possible("dev", load_set(tmp_path, "dev", None))
+    assert row["5%"] == row["15%"] == 3 / 4
+    assert row["sources"] == {"short": 1.0, "long": 1.0, "hops": 0.0}
+    table = by_source([row, row | {"compressor": "other", "sources": {"long": 0.5}}])
+    assert table.splitlines()[0] == "| at 15% | best possible | other |"
+    assert "| dev: long | 100.0 | 50.0 |" in table
 
 
 def test_losses_are_told_relative_to_the_cosine() -> None:

@@ -148,7 +148,8 @@ def _stages(
         logs["warm-start"] = stage("warm-start", warm_start_loss, plan.schedule)
     later = replace(plan.schedule, rate=plan.later_rate)
     if plan.silver_steps:
-        records[:] = relabel(model, records, progress=progress)
+        steps = plan.silver_steps + plan.bottleneck_steps
+        records[:] = relabel(model, _enough(records, steps, plan), progress=progress)
         schedule = replace(later, steps=plan.silver_steps)
         logs["silver"] = stage("silver", warm_start_loss, schedule)
     if plan.bottleneck_steps:
@@ -158,6 +159,17 @@ def _stages(
         loss = BottleneckLoss(Bottleneck(target=plan.target), beta)
         logs["bottleneck"] = stage("bottleneck", loss, schedule)
     return logs
+
+
+def _enough(records: Sequence[Record], steps: int, plan: Plan) -> Sequence[Record]:
+    """Draw as many questions as the steps can show: judging candidates takes its time.
+
+    A question gives two examples at least, its passage and a distractor.
+    """
+    most = steps * plan.schedule.batch_size // 2
+    if most >= len(records):
+        return records
+    return random.Random(plan.schedule.seed).sample(records, most)  # noqa: S311
 
 
 def split(records: Sequence[Record], held_out: float) -> tuple[list[Record], list[Record]]:
