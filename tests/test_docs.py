@@ -11,6 +11,7 @@ import click
 import pytest
 
 from ragib.cli.main import VERBS, cli
+from ragib.eval.registry import MEASURES, SET_MEASURES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -101,3 +102,8 @@ def test_a_wrong_call_is_found(line: str) -> None:
 def test_calls_are_cut_at_pipes_and_comments() -> None:
     line = "echo doc | ragib delete idx --ids - && ragib info idx > out.txt  # tells"
     assert list(calls(line)) == [["delete", "idx", "--ids", "-"], ["info", "idx"]]
+
+
+def test_the_page_on_evaluation_names_every_measure() -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    assert [name for name in (*MEASURES, *SET_MEASURES) if f"`{name}`" not in page] == []
