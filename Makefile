@@ -39,6 +39,8 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md
+	$(VENV)/bin/ragib eval configs/grid.yaml --data $(DATA)/qa/dev.jsonl.gz --out runs/dev
+	$(BENCH).grid runs/dev --name grid --page docs/benchmarks.md --readme README.md
 	$(VENV)/bin/ragib eval configs/ladder.yaml --data $(DATA)/corpus/ottqa --limit 500 --out runs/ladder
 	$(BENCH).grid runs/ladder --name ladder --page docs/benchmarks.md
 

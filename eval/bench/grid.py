@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ MEASURES = ("f1/squad2", "em/squad2", "has-answer/dpr", "nDCG@10", "R@100", "kep
 _MB = 1e6
 
 
-def pipelines(results: RunResults) -> str:
-    """Lay out every pipeline: measures with intervals, times, bytes."""
-    shown = [m for m in MEASURES if any(m in p.measures for p in results.pipelines)]
+def pipelines(chosen: Sequence[PipelineResult]) -> str:
+    """Lay out pipelines: measures with intervals, times, bytes."""
+    shown = [m for m in MEASURES if any(m in p.measures for p in chosen)]
     header = ["pipeline", *shown, "p50 ms", "p95 ms", "index MB"]
     rows = [
         [
@@ -30,9 +30,31 @@ def pipelines(results: RunResults) -> str:
             *(_number(p.latency.get("total", {}), at) for at in ("p50", "p95")),
             _number({k: v / _MB for k, v in p.cost.items()}, "index_bytes"),
         ]
-        for p in results.pipelines
+        for p in chosen
     ]
     return markdown_table(header, rows)
+
+
+def best(results: RunResults) -> list[PipelineResult]:
+    """Return the pipelines worth choosing, the quickest first.
+
+    No other is at least as good in the first of `MEASURES` that all have, in time (p95) and in
+    index bytes, and better in one of the three.
+    """
+    measure = next(m for m in MEASURES if all(m in p.measures for p in results.pipelines))
+    points = [
+        (-p.measures[measure].mean, p.latency["total"]["p95"], p.cost["index_bytes"])
+        for p in results.pipelines
+    ]
+    front = [
+        (point[1], pipeline)
+        for point, pipeline in zip(points, results.pipelines, strict=True)
+        if not any(
+            other != point and all(a <= b for a, b in zip(other, point, strict=True))
+            for other in points
+        )
+    ]
+    return [pipeline for _, pipeline in sorted(front, key=lambda pair: pair[0])]
 
 
 def ladder(results: RunResults) -> str:
@@ -53,7 +75,7 @@ def section(results: RunResults) -> str:
     """Lay out the whole section: how it was run, then its tables."""
     manifest: Mapping[str, Any] = results.manifest
     lines = [f"- {key}: `{manifest[key]}`" for key in ("date", "command") if key in manifest]
-    parts = ["\n".join(lines), pipelines(results)]
+    parts = ["\n".join(lines), pipelines(results.pipelines)]
     if results.ladder:
         parts.append(ladder(results))
     return "\n\n".join(parts)
@@ -72,11 +94,19 @@ def _number(values: Mapping[str, float], key: str) -> str:
 @click.argument("rundir", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", required=True, help="section of the page")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), required=True)
-def main(rundir: Path, name: str, page: Path) -> None:
+@click.option(
+    "--readme",
+    type=click.Path(exists=True, path_type=Path),
+    help="page for the pipelines that no other beats in quality, time and size",
+)
+def main(rundir: Path, name: str, page: Path, readme: Path | None) -> None:
     """Write the tables of the run in RUNDIR into a section of PAGE."""
-    text = section(load_results(rundir))
+    results = load_results(rundir)
+    text = section(results)
     print(text)
     write_section(page, name, text)
+    if readme is not None:
+        write_section(readme, name, pipelines(best(results)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 from click.testing import CliRunner
 from synthetic_run import write_run
 
-from ragib.eval.bench.grid import main
+from ragib.eval.bench.grid import best, main
+from ragib.eval.results import Interval, PipelineResult, RunResults
 
 
 def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
@@ -27,3 +28,31 @@ def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
     for rung in results.ladder:
         assert f"{rung.passages:,} documents" in text
         assert f"{rung.mean:.3f}" in text
+
+
+def test_pipelines_that_another_beats_are_left_out() -> None:
+    def pipeline(name: str, f1: float, p95: float, size: float) -> PipelineResult:
+        return PipelineResult(
+            name=name,
+            settings={},
+            measures={"f1/squad2": Interval(f1, f1, f1, 1)},
+            latency={"total": {"p95": p95}},
+            cost={"index_bytes": size},
+        )
+
+    pipelines = [
+        pipeline("good", 0.9, 30.0, 5.0),
+        pipeline("quick", 0.5, 10.0, 5.0),
+        pipeline("worse", 0.8, 30.0, 5.0),
+        pipeline("small", 0.8, 40.0, 1.0),
+        pipeline("small too", 0.8, 40.0, 1.0),
+        pipeline("beaten by two, each in one", 0.7, 20.0, 6.0),
+    ]
+    chosen = best(RunResults(manifest={}, pipelines=pipelines, comparisons=[]))
+    assert [p.name for p in chosen] == [
+        "quick",
+        "beaten by two, each in one",
+        "good",
+        "small",
+        "small too",
+    ]
