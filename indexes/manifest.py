@@ -14,7 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from ragib.config import IndexConfig, Kind
 from ragib.errors import IndexCorruptError, IndexDirError
+from ragib.indexes.choice import explain
 from ragib.indexes.durable import sha256_of
+from ragib.indexes.rabitq import CODES
 
 FORMAT = 1
 """Version of the layout of an index directory that this code reads and writes."""
@@ -144,6 +146,13 @@ def describe(manifest: Manifest) -> dict[str, Any]:
             name = record.path.split("/")[2]
             sizes["passages" if name not in sizes else name] += record.bytes
     live = max(manifest.passages, 1)
+    chosen: dict[Kind, dict[str, str]] = {}
+    if "dense" in manifest.config.kinds:
+        written = [
+            (s.passages, any(record.path.endswith(f"/dense/{CODES}") for record in s.files))
+            for s in manifest.segments
+        ]
+        chosen["dense"] = {"choice": explain(manifest.config.dense, written)}
     return {
         "format": manifest.format,
         "ragib": manifest.ragib,
@@ -160,6 +169,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "kinds": {
             kind: {
                 **manifest.engines[kind],
+                **chosen.get(kind, {}),
                 "bytes": sizes[kind],
                 "bytes_per_passage": round(sizes[kind] / live, 1),
             }

@@ -120,8 +120,9 @@ def memory(snapshot: Snapshot, kind: Kind) -> int:
         held = {path.name: path.stat().st_size for path in (folder / kind).iterdir()}
         match kind:
             case "dense":
-                # With a structure, of the vectors only those of candidates are read.
-                size += held.get("structure.faiss", held["vectors.npy"])
+                # With codes or a structure, of the vectors only those of candidates are read.
+                small = held.get("rabitq.npy", held["vectors.npy"])
+                size += held.get("structure.faiss", small)
             case "multivector":
                 # The codes are read whole, and where each passage lies is kept aside.
                 size += held["codes.npy"] + held["table.npy"] + held["scales.npy"]

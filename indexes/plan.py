@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ragib.config import IndexConfig
+from ragib.config import DenseConfig, IndexConfig
 from ragib.encoders import Encoder
 from ragib.errors import InputError
 from ragib.indexes.build import SAMPLE, SHARD, Progress, Recipe, Staged, encode_part
+from ragib.indexes.choice import choose, explain
 from ragib.indexes.engines import encoder_for
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.projection import fit_projection
@@ -50,7 +51,8 @@ class Plan:
     """What a build is predicted to take.
 
     `seconds` are by stage, as in the manifest. `disk` and `memory` are bytes at the peak of the
-    build, `more_memory` those beyond what this process holds now.
+    build, `more_memory` those beyond what this process holds now. `dense` says how dense vectors
+    will be stored, and why.
     """
 
     root: Path
@@ -61,6 +63,7 @@ class Plan:
     memory: int
     more_memory: int
     seconds: Mapping[str, float]
+    dense: str | None = None
 
     def facts(self) -> dict[str, Any]:
         """Return the plan as JSON values, with what is free."""
@@ -71,6 +74,7 @@ class Plan:
             "passages": self.passages,
             "bytes": {**self.bytes, "total": total},
             "bytes_per_passage": round(total / self.passages, 1),
+            **({} if self.dense is None else {"dense": self.dense}),
             "building": {
                 "disk": self.disk,
                 "memory": self.memory,
@@ -144,6 +148,7 @@ def plan_index(
         memory=held_memory() + found.memory,
         more_memory=found.memory,
         seconds={stage: round(value, 1) for stage, value in seconds.items()},
+        dense=_dense(passages, config.dense) if "dense" in config.kinds else None,
     )
 
 
@@ -198,6 +203,10 @@ def _seconds_a_passage(
                 break
     progress("time", 1, 1)
     return spent / timed
+
+
+def _dense(passages: int, config: DenseConfig) -> str:
+    return explain(config, [(passages, choose(config, passages) == "rabitq")])
 
 
 def _structure_seconds(count: int, config: IndexConfig, encoder: Encoder | None) -> float:

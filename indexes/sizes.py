@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from ragib.config import IndexConfig, Kind
 from ragib.encoders import Encoder
+from ragib.indexes.choice import choose, kept_dim
 from ragib.indexes.pooling import PROTECTED
 from ragib.indexes.quantize import RESIDUAL_BITS
+from ragib.indexes.rabitq import bytes_a_vector
 from ragib.indexes.structure import HNSW_M
 from ragib.types import Passage
 
@@ -126,13 +128,14 @@ def passage_bytes(sample: Sequence[Passage], count: int, documents: int) -> int:
 
 
 def _dense(count: int, dim: int, config: IndexConfig) -> _Kind:
+    dim = kept_dim(config.dense, dim)
     structure = {
         "flat": 0.0,
         "sq8": dim,
-        "rabitq": dim / 8 + 8,
+        "rabitq": bytes_a_vector(dim),
         # The vectors again, two lists of neighbours on the ground floor, a few above it.
         "hnsw": 4 * dim + 4 * (2 * HNSW_M + 2) + 20,
-    }[config.dense.storage]
+    }[choose(config.dense, count)]
     vectors = 4.0 * dim * count
     return _Kind(vectors + structure * count, vectors, structure * count)
 

@@ -1,10 +1,7 @@
 """Search structures of faiss beside the original vectors: what is built, and what it finds.
 
 `sq8` is one byte a dimension; `hnsw` a graph (Malkov & Yashunin 2018, 1603.09320; M = 32,
-efConstruction = 200); `rabitq` one bit a dimension (Gao & Long 2024, 2405.12497).
-
-RaBitQ is `IndexRaBitQ`, not its FastScan form: at 100,000 x 384 FastScan took 0.74 ms a query
-against 1.24 ms, but takes no filter, and a filter applied afterwards loses results.
+efConstruction = 200).
 """
 
 from __future__ import annotations
@@ -24,22 +21,19 @@ HNSW_M = 32
 HNSW_EF_CONSTRUCTION = 200
 
 _HNSW_EF_SEARCH = 128
-_RABITQ_QUERY_BITS = 8
 _CHUNK = 65_536
 
 
 def build_structure(storage: str, vectors: Vectors, path: Path) -> None:
-    """Build the structure of a storage other than `flat` over `(n, d)` vectors and write it."""
+    """Build the structure of `sq8` or `hnsw` over `(n, d)` vectors and write it."""
     faiss = require("faiss", f"dense storage {storage!r}")
     width, metric = vectors.shape[1], faiss.METRIC_INNER_PRODUCT
     index: Any
     if storage == "sq8":
         index = faiss.IndexScalarQuantizer(width, faiss.ScalarQuantizer.QT_8bit, metric)
-    elif storage == "hnsw":
+    else:
         index = faiss.IndexHNSWFlat(width, HNSW_M, metric)
         index.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
-    else:
-        index = faiss.IndexRaBitQ(width, metric)
     index.train(vectors)
     for start in range(0, len(vectors), _CHUNK):
         index.add(vectors[start : start + _CHUNK])
@@ -77,8 +71,6 @@ def candidates(
     parameters: Any
     if storage == "hnsw":
         parameters = faiss.SearchParametersHNSW(sel=sel, efSearch=max(_HNSW_EF_SEARCH, 2 * count))
-    elif storage == "rabitq":
-        parameters = faiss.RaBitQSearchParameters(sel=sel, qb=_RABITQ_QUERY_BITS)
     else:
         parameters = faiss.SearchParameters(sel=sel)
     rows: NDArray[np.int64] = index.search(np.ascontiguousarray(queries), count, params=parameters)[

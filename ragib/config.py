@@ -57,10 +57,16 @@ class ChunkConfig(_Section):
 
 
 class DenseConfig(_Section):
-    """One vector a passage. All storages but `flat` need faiss."""
+    """One vector a passage.
 
-    storage: Literal["flat", "sq8", "hnsw", "rabitq"] = "flat"
+    `storage: auto` scans up to 50,000 vectors and takes `rabitq` over more; `hnsw` answers
+    soonest. `sq8` and `hnsw` need faiss. `dim` keeps the first so many dimensions of encoders
+    trained for it (Matryoshka).
+    """
+
+    storage: Literal["auto", "flat", "sq8", "hnsw", "rabitq"] = "auto"
     metric: Literal["cosine", "dot"] = "cosine"
+    dim: int | None = Field(None, ge=1, description="default: all the encoder has")
     refine: int = Field(10, ge=1, description="rabitq: candidates a result, rescored exactly")
 
 

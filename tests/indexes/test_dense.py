@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ragib.config import DenseConfig
 from ragib.encoders import Encoded
 from ragib.errors import IndexCorruptError, InputError
-from ragib.indexes import dense, exact, structure
+from ragib.indexes import dense_search, exact, structure
 from ragib.indexes.base import Batch, Mask, Queries, TopK
 from ragib.indexes.dense import DenseEngine
 from ragib.types import Passage
@@ -116,6 +116,13 @@ def test_torch_search_pads_what_is_not_allowed() -> None:
     assert (found.scores == -np.inf).all()
 
 
+@pytest.fixture
+def few_candidates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have codes searched in the small indexes of tests, which would be scored whole."""
+    monkeypatch.setattr(dense_search, "_CANDIDATES", 1)
+
+
+@pytest.mark.usefixtures("few_candidates")
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("metric", ["cosine", "dot"])
 def test_merged_parts_answer_like_one_index(folder: Folder, storage: str, metric: str) -> None:
@@ -139,12 +146,13 @@ def test_merged_parts_answer_like_one_index(folder: Folder, storage: str, metric
         assert score == pytest.approx(float(stored[row] @ query), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.usefixtures("few_candidates")
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("share", [0.5, 0.003, 0.0])
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.003, 0.0])
 def test_only_allowed_live_rows_come_out(
     folder: Folder, storage: str, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "_SCAN_ROWS", 50)
+    monkeypatch.setattr(dense_search, "_SCAN_ROWS", 50)
     engine = DenseEngine(DenseConfig(storage=storage))
     rows, queries = vectors(2000), vectors(5, seed=1)
     out = folder()
@@ -163,8 +171,8 @@ def test_a_graph_walk_that_comes_back_short_is_completed(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The allowed rows all lie opposite to the query, where a short walk never gets to.
-    monkeypatch.setattr(dense, "_SCAN_ROWS", 0)
-    monkeypatch.setattr(dense, "_SCAN_SHARE", 0.0)
+    monkeypatch.setattr(dense_search, "_SCAN_ROWS", 0)
+    monkeypatch.setattr(dense_search, "_SCAN_SHARE", 0.0)
     monkeypatch.setattr(structure, "_HNSW_EF_SEARCH", 1)
     engine = DenseEngine(DenseConfig(storage="hnsw"))
     rows = vectors(3000, 8)
@@ -195,7 +203,7 @@ def test_segments_are_numbered_through(folder: Folder, storage: str) -> None:
 def test_many_queries_are_searched_in_turns(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dense, "_QUERIES_AT_ONCE", 4)
+    monkeypatch.setattr(dense_search, "_QUERIES_AT_ONCE", 4)
     engine = DenseEngine(DenseConfig())
     rows, queries = vectors(50), vectors(11, seed=1)
     searcher = engine.open([write(engine, rows, folder())], np.ones(50, bool))
@@ -243,6 +251,42 @@ def test_vectors_of_another_encoder_are_refused(folder: Folder) -> None:
         engine.open(parts[:1], np.ones(3, bool)).search(asking(vectors(1, 16)), 1, None)
 
 
+@pytest.mark.usefixtures("few_candidates")
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("metric", ["cosine", "dot"])
+def test_only_the_first_dimensions_are_kept(folder: Folder, storage: str, metric: str) -> None:
+    engine = DenseEngine(DenseConfig(storage=storage, metric=metric, dim=5))
+    rows, queries = vectors(200), vectors(6, seed=1)
+    out = folder()
+    engine.merge([write(engine, rows, folder())], [None], out)
+    stored, asked = rows[:, :5], queries[:, :5]
+    if metric == "cosine":
+        stored, asked = unit(stored), unit(asked)
+    np.testing.assert_allclose(np.load(out / "vectors.npy"), stored, rtol=1e-6)
+    found = engine.open([out], np.ones(200, bool)).search(asking(queries), 4, None)
+    for row, score, query in zip(
+        found.rows.ravel(), found.scores.ravel(), asked.repeat(4, 0), strict=True
+    ):
+        assert score == pytest.approx(float(stored[row] @ query), rel=1e-4, abs=1e-5)
+    best = oracle(stored, asked, 1, np.ones(200, bool))
+    assert sum(row in want for row, want in zip(found.rows[:, 0], best, strict=True)) >= 5
+
+
+def test_more_dimensions_than_there_are_cannot_be_kept(folder: Folder) -> None:
+    engine = DenseEngine(DenseConfig(dim=17))
+    with pytest.raises(InputError, match=r"dense\.dim=17: .* 16 dimensions; set it to 16 or less"):
+        write(engine, vectors(2), folder())
+    part = write(DenseEngine(DenseConfig()), vectors(2), folder())
+    with pytest.raises(InputError, match="16 or less"):
+        engine.open([part], np.ones(2, bool)).search(asking(vectors(1)), 1, None)
+
+
+def test_segments_of_different_dimensions_are_not_merged(folder: Folder) -> None:
+    parts = [write(DenseEngine(DenseConfig(dim=dim)), vectors(3), folder()) for dim in (8, None)]
+    with pytest.raises(InputError, match=r"vectors of \[8, 16\] dimensions"):
+        DenseEngine(DenseConfig(dim=8)).merge(parts, [None, None], folder())
+
+
 def test_missing_vectors_are_an_error(folder: Folder) -> None:
     engine = DenseEngine(DenseConfig())
     with pytest.raises(InputError, match="passages"):
@@ -257,14 +301,18 @@ def test_a_structure_of_other_vectors_is_refused(folder: Folder) -> None:
     few, many = folder(), folder()
     engine.merge([write(engine, vectors(3), folder())], [None], few)
     engine.merge([write(engine, vectors(9), folder())], [None], many)
-    (many / dense.STRUCTURE).write_bytes((few / dense.STRUCTURE).read_bytes())
+    name = dense_search.STRUCTURE
+    (many / name).write_bytes((few / name).read_bytes())
     with pytest.raises(IndexCorruptError, match="3 x 16"):
         engine.open([many], np.ones(9, bool)).search(asking(vectors(1)), 1, None)
 
 
 def test_describe_names_what_was_built() -> None:
     assert DenseEngine(DenseConfig(storage="hnsw")).describe()["m"] == 32
-    assert DenseEngine(DenseConfig()).describe() == {"storage": "flat", "metric": "cosine"}
+    flat = DenseEngine(DenseConfig(storage="flat"))
+    assert flat.describe() == {"storage": "flat", "metric": "cosine"}
+    short = DenseEngine(DenseConfig(dim=8)).describe()
+    assert (short["storage"], short["flat_up_to"], short["dim"]) == ("auto", 50_000, 8)
 
 
 def test_search_returns_the_shape_it_was_asked_for(folder: Folder) -> None:

@@ -161,7 +161,7 @@ def test_a_bad_structure_shows(
     def first(storage: str, index: object, queries: np.ndarray, count: int, mask: object):
         return np.tile(np.arange(count), (len(queries), 1))
 
-    monkeypatch.setattr("ragib.indexes.dense.candidates", first)
+    monkeypatch.setattr("ragib.indexes.dense_search.candidates", first)
     measured = measure_index(path, ["gold star", "war poem"], encoder=encoder, progress=silent)
     assert measured["kinds"]["dense"]["recall@10"] < 0.9
     assert measured["kinds"]["sparse"]["recall@10"] == 1
