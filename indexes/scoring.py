@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ragib.extras import require
 from ragib.indexes.base import Mask, TopK
 from ragib.indexes.postings import Int32s, Postings
-from ragib.indexes.topk import empty, merge, select
+from ragib.indexes.topk import merge, select
 
 Weights = NDArray[np.float32]
 
@@ -40,41 +40,6 @@ class Scorer(Protocol):
 def best_positive(scores: Weights, k: int, allowed: Mask | None) -> TopK:
     """Select the best `k` of `(q, n)` scores that are above zero and allowed."""
     return select(scores if allowed is None else scores * allowed, k, floor=0)
-
-
-def one_by_one(
-    score: Callable[[QueryTerms], Weights],
-    queries: Sequence[QueryTerms],
-    k: int,
-    allowed: Mask | None,
-) -> TopK:
-    """Score all rows for one query after another, and select the best `k` for each."""
-    found = empty(len(queries), k)
-    for i, query in enumerate(queries):
-        best = best_positive(score(query)[None], k, allowed)
-        found.rows[i], found.scores[i] = best.rows[0], best.scores[0]
-    return found
-
-
-@dataclass
-class WeightScorer:
-    """Adds up weighted postings term by term."""
-
-    postings: Postings
-    weights: Weights
-    rows: int
-
-    def __call__(self, queries: Sequence[QueryTerms], k: int, allowed: Mask | None) -> TopK:
-        """Return the best `k` rows of each query."""
-        return one_by_one(self._scores, queries, k, allowed)
-
-    def _scores(self, query: QueryTerms) -> Weights:
-        scores = np.zeros(self.rows, np.float32)
-        for term, weight in zip(query.ids, query.weights, strict=True):
-            here = slice(self.postings.indptr[term], self.postings.indptr[term + 1])
-            # A term has each row once, so plain indexing adds every posting.
-            scores[self.postings.rows[here]] += weight * self.weights[here]
-        return scores
 
 
 @dataclass

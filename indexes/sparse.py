@@ -1,8 +1,8 @@
 """Weighted terms a passage: BM25, or the weights of a learned sparse encoder.
 
 Segments hold raw term counts, and every statistic of BM25 (passages, document frequencies, mean
-length) is taken over the live rows of all segments when an index is opened: after adding and
-deleting, scores are those of an index built anew.
+length) is taken over the live rows of all segments when a question needs it: after adding and
+deleting, scores are those of an index built anew, and nothing had to be built anew for them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import numpy as np
 from ragib.config import Kind, SparseConfig
 from ragib.errors import ConfigError
 from ragib.indexes.base import Batch, Mask, Queries, TopK
-from ragib.indexes.bm25 import Bm25sScorer, RankBm25Scorer, bm25_weights
+from ragib.indexes.bm25 import Bm25, RankBm25Scorer, bm25_weights
 from ragib.indexes.exact import cuda_holds
+from ragib.indexes.lists import TermLists, as_they_are
+from ragib.indexes.listscorer import ListScorer
 from ragib.indexes.postings import Postings, join, merge_postings, read_postings, write_postings
-from ragib.indexes.scoring import CsrScorer, QueryTerms, Scorer, WeightScorer
+from ragib.indexes.scoring import CsrScorer, QueryTerms, Scorer
 from ragib.indexes.splade import SparseModel
 from ragib.indexes.terms import VERSION, check_language, terms
 from ragib.indexes.topk import empty
@@ -121,7 +123,10 @@ class SparseSearcher:
         found = empty(len(queries.texts), k)
         if allowed is not None and not allowed.any():
             return found
-        asked = [self.known(bag) for bag in self.engine.queries(queries.texts)]
+        bags = self.engine.queries(queries.texts)
+        if self._scorer is None:
+            return self.lists(bags, k, allowed)
+        asked = [self.known(bag) for bag in bags]
         hopeful = [i for i, query in enumerate(asked) if len(query.ids)]
         if hopeful:
             result = self._scorer([asked[i] for i in hopeful], k, allowed)
@@ -129,10 +134,25 @@ class SparseSearcher:
         return found
 
     @cached_property
+    def _segments(self) -> list[Postings]:
+        return [read_postings(segment) for segment in self.segments]
+
+    @cached_property
+    def lists(self) -> ListScorer:
+        """What searches the postings term by term, as they are in the segments."""
+        config = self.engine.config
+        if config.engine == "learned":
+            return ListScorer(TermLists(self._segments, self.alive, as_they_are))
+        parts = [np.zeros(0, np.int32), *(postings.lengths for postings in self._segments)]
+        lengths = np.where(self.alive, np.concatenate(parts), 0)
+        weigh = Bm25(lengths, int(self.alive.sum()), config.k1, config.b)
+        return ListScorer(TermLists(self._segments, self.alive, weigh))
+
+    @cached_property
     def postings(self) -> Postings:
         """The postings of the live rows of all segments."""
         if len(self.segments) == 1 and self.alive.all():
-            return read_postings(self.segments[0])
+            return self._segments[0]
         new_rows = []
         start = 0
         for segment in self.segments:
@@ -140,26 +160,24 @@ class SparseSearcher:
             rows = np.arange(start, start + count, dtype=np.int32)
             new_rows.append(np.where(self.alive[start : start + count], rows, np.int32(-1)))
             start += count
-        return join(lambda i: read_postings(self.segments[i]), new_rows)
+        return join(lambda i: self._segments[i], new_rows)
 
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {term: i for i, term in enumerate(self.postings.terms)}
 
     @cached_property
-    def _scorer(self) -> Scorer:
-        postings, config = self.postings, self.engine.config
+    def _scorer(self) -> Scorer | None:
+        """What searches all postings as one, where something does."""
+        config, rows = self.engine.config, len(self.alive)
         if config.engine == "rank-bm25":
-            return RankBm25Scorer(postings, self.alive, config.k1, config.b)
+            return RankBm25Scorer(self.postings, self.alive, config.k1, config.b)
+        if not cuda_holds(12 * sum(len(postings.rows) for postings in self._segments)):
+            return None
         if config.engine == "learned":
-            weights = postings.values
-        else:
-            weights = bm25_weights(postings, int(self.alive.sum()), config.k1, config.b)
-        rows = len(self.alive)
-        if cuda_holds(3 * weights.nbytes):
-            return CsrScorer(postings, weights, rows, "cuda")
-        scorer = WeightScorer if config.engine == "learned" else Bm25sScorer
-        return scorer(postings, weights, rows)
+            return CsrScorer(self.postings, self.postings.values, rows, "cuda")
+        weights = bm25_weights(self.postings, int(self.alive.sum()), config.k1, config.b)
+        return CsrScorer(self.postings, weights, rows, "cuda")
 
     def known(self, bag: Mapping[str, float]) -> QueryTerms:
         """Return the numbers and weights of those terms that the index has."""

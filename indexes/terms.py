@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 
 import Stemmer
-from bm25s import stopwords
 
 from ragib.errors import ConfigError, did_you_mean
 
@@ -21,19 +23,20 @@ VERSION = "word2-digit1/snowball"
 _WORD = re.compile(r"\w\w+|\d")
 _DISTINCT_WORDS = 1 << 20
 _STOP_WORDS = {
-    "danish": stopwords.STOPWORDS_DANISH,
-    "dutch": stopwords.STOPWORDS_DUTCH,
-    "english": stopwords.STOPWORDS_EN,
-    "french": stopwords.STOPWORDS_FRENCH,
-    "german": stopwords.STOPWORDS_GERMAN,
-    "italian": stopwords.STOPWORDS_ITALIAN,
-    "norwegian": stopwords.STOPWORDS_NORWEGIAN,
-    "portuguese": stopwords.STOPWORDS_PORTUGUESE,
-    "russian": stopwords.STOPWORDS_RUSSIAN,
-    "spanish": stopwords.STOPWORDS_SPANISH,
-    "swedish": stopwords.STOPWORDS_SWEDISH,
-    "turkish": stopwords.STOPWORDS_TURKISH,
+    "danish": "DANISH",
+    "dutch": "DUTCH",
+    "english": "EN",
+    "french": "FRENCH",
+    "german": "GERMAN",
+    "italian": "ITALIAN",
+    "norwegian": "NORWEGIAN",
+    "portuguese": "PORTUGUESE",
+    "russian": "RUSSIAN",
+    "spanish": "SPANISH",
+    "swedish": "SWEDISH",
+    "turkish": "TURKISH",
 }
+"""Language -> the name of its list in bm25s."""
 
 
 def terms(text: str, language: str) -> list[str]:
@@ -73,13 +76,26 @@ def _term_of(language: str) -> Callable[[str], str | None]:
         )
     # The cache of words below is far larger than the stemmer's own.
     stem = Stemmer.Stemmer(language, 0).stemWord
-    stop = frozenset(_STOP_WORDS.get(language, ()))
+    stop = _stop_words(language)
 
     @lru_cache(maxsize=_DISTINCT_WORDS)
     def term_of(word: str) -> str | None:
         return None if word in stop else stem(word)
 
     return term_of
+
+
+def _stop_words(language: str) -> frozenset[str]:
+    """Read the list of a language out of bm25s, and leave the rest of it alone.
+
+    Importing the package takes a third of a second, for it imports numba and SciPy.
+    """
+    if language not in _STOP_WORDS:
+        return frozenset()
+    package = find_spec("bm25s")
+    assert package is not None and package.origin is not None
+    lists = run_path(str(Path(package.origin).with_name("stopwords.py")))
+    return frozenset(lists[f"STOPWORDS_{_STOP_WORDS[language]}"])
 
 
 def _unchanged(word: str) -> str | None:

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from ragib.config import SparseConfig
 from ragib.errors import ConfigError
 from ragib.indexes.base import Batch, Mask, Queries, TopK
+from ragib.indexes.lists import TermLists, as_they_are
+from ragib.indexes.listscorer import ListScorer
 from ragib.indexes.postings import read_postings, write_postings
-from ragib.indexes.scoring import CsrScorer, QueryTerms, WeightScorer
+from ragib.indexes.scoring import CsrScorer, QueryTerms
 from ragib.indexes.sparse import SparseEngine, SparseSearcher
 from ragib.indexes.terms import terms
 from ragib.types import Passage
@@ -243,11 +245,15 @@ def test_scorers_agree_on_learned_weights(tmp_path: Path) -> None:
     for mask in (None, allowed, np.zeros(40, bool)):
         scores = asked @ dense.T
         flags = np.ones(40, bool) if mask is None else mask
-        for scorer in (
-            WeightScorer(postings, postings.values, 40),
-            CsrScorer(postings, postings.values, 40, "cpu"),
+        lists = ListScorer(TermLists([postings], np.ones(40, bool), as_they_are))
+        bags = [
+            {postings.terms[term]: float(weight) for term, weight in zip(*query, strict=True)}
+            for query in ((query.ids, query.weights) for query in queries)
+        ]
+        for found in (
+            lists(bags, 50, mask),
+            CsrScorer(postings, postings.values, 40, "cpu")(queries, 50, mask),
         ):
-            found = scorer(queries, 50, mask)
             for i in range(len(queries)):
                 line = TopK(found.rows[i : i + 1], found.scores[i : i + 1])
                 assert_same(line, expect(scores[i].tolist(), 50, flags))
