@@ -32,7 +32,11 @@ def train() -> None:
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
 @click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
 @click.option(
-    "--start", metavar="DIR", type=PATH, help="Trained weights to go on from, in place of a base."
+    "--start",
+    metavar="DIR",
+    type=PATH,
+    multiple=True,
+    help="Trained weights to go on from, in place of a base; of several, from their mean.",
 )
 @click.option(
     "--lora",
@@ -106,7 +110,7 @@ def compressor(
     dev: Path | None,
     out: Path,
     base: str,
-    start: Path | None,
+    start: tuple[Path, ...],
     lora: int | None,
     sources: tuple[str, ...],
     times: tuple[tuple[str, int], ...],

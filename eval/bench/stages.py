@@ -30,7 +30,7 @@ RATE = 3e-5
 def plans(start: Path, steps: int) -> dict[str, Plan]:
     """Return how each arm goes on from the warm start."""
     nothing = Schedule(steps=0, rate=RATE, warmup=0.1, decay=0.9)
-    base = Plan(nothing, start=start, cloze=0, joined=0, calibration_questions=300)
+    base = Plan(nothing, start=(start,), cloze=0, joined=0, calibration_questions=300)
     return {
         "+ more of the same": replace(base, schedule=replace(nothing, steps=steps)),
         "+ silver labels": replace(base, silver_steps=steps),

@@ -27,6 +27,7 @@ from ragib.compressor.training.cloze import cloze_questions
 from ragib.compressor.training.compose import compose, describe
 from ragib.compressor.training.data import Corpus, Example, Mix, evidence_sentences, make_examples
 from ragib.compressor.training.loop import Schedule, batches, train
+from ragib.compressor.training.mean import load_mean
 from ragib.compressor.training.records import Record, read_records
 from ragib.compressor.training.run import Plan, train_compressor
 from ragib.compressor.training.silver import candidate_sets, label
@@ -470,7 +471,7 @@ def test_training_goes_on_from_trained_weights(tiny_encoder_dir: Path, tmp_path:
     schedule = Schedule(steps=2, batch_size=8, micro_batch=8)
     train_compressor([data], first, Plan(schedule, base=str(tiny_encoder_dir), **common))
     onwards = Plan(
-        replace(schedule, steps=0), start=first, silver_steps=1, bottleneck_steps=1, **common
+        replace(schedule, steps=0), start=(first,), silver_steps=1, bottleneck_steps=1, **common
     )
     train_compressor([data], second, onwards)
     logs = json.loads((second / "training.json").read_text())["logs"]
@@ -478,6 +479,12 @@ def test_training_goes_on_from_trained_weights(tiny_encoder_dir: Path, tmp_path:
     before, after = (load(folder).modules["tokens"].weight for folder in (first, second))
     torch.testing.assert_close(before, after, atol=1e-3, rtol=0.1)
     assert not torch.equal(before, after)
+    mean = load_mean([first, second]).modules["tokens"].weight
+    torch.testing.assert_close(mean, (before + after) / 2)
+    settings = json.loads((second / "evidence.json").read_text())
+    (second / "evidence.json").write_text(json.dumps(settings | {"max_tokens": 64}))
+    with pytest.raises(InputError, match=r"second: cannot be averaged with .*first"):
+        load_mean([first, second])
 
 
 def test_command_refuses_too_little_data(tiny_encoder_dir: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ragib.compressor.calibration import Calibration, save_calibration
-from ragib.compressor.model import EvidenceModel, from_base, load, save
+from ragib.compressor.model import EvidenceModel, from_base, save
 from ragib.compressor.training.bottleneck import Bottleneck, BottleneckLoss
 from ragib.compressor.training.calibrate import calibrate
 from ragib.compressor.training.cloze import cloze_questions
@@ -18,6 +18,7 @@ from ragib.compressor.training.data import Corpus, Example, Mix, make_examples
 from ragib.compressor.training.hub import read_source
 from ragib.compressor.training.loop import Loss, Progress, Schedule, read_log, train
 from ragib.compressor.training.lora import add_adapters
+from ragib.compressor.training.mean import load_mean
 from ragib.compressor.training.records import Record, read_records
 from ragib.compressor.training.silver import relabel
 from ragib.compressor.training.warm_start import mean_loss, warm_start_loss
@@ -31,7 +32,8 @@ _LEAST_HELD_OUT = 50
 class Plan:
     """What to train on, and how.
 
-    `start` is a folder with trained weights to go on from, in place of fresh heads on `base`.
+    `start` are folders with trained weights to go on from, in place of fresh heads on `base`: of
+    several, from their mean.
     `sources` says which records to take (none: all), `times` how often those of a source are seen
     in an epoch (once unless it says so), each time beside other distractors. Of each source the
     last `held_out` share of the questions (or 50, if they are at most a tenth of them) is kept for
@@ -47,7 +49,7 @@ class Plan:
 
     schedule: Schedule
     base: str = "embedded"
-    start: Path | None = None
+    start: tuple[Path, ...] = ()
     max_tokens: int = 256
     sources: tuple[str, ...] = ()
     times: Mapping[str, int] = field(default_factory=dict)
@@ -99,10 +101,10 @@ def train_compressor(
     if not known or not held:
         names = ", ".join(map(str, data))
         raise InputError(f"{names}: {len(asked)} questions are too few to train on")
-    if plan.start is None:
-        model = from_base(plan.base, plan.max_tokens, seed=plan.schedule.seed)
+    if plan.start:
+        model = load_mean(plan.start)
     else:
-        model = load(plan.start)
+        model = from_base(plan.base, plan.max_tokens, seed=plan.schedule.seed)
     model.freeze_words()
     merge = add_adapters(model, plan.lora, plan.schedule.seed) if plan.lora else None
     evaluate = None if dev is None else _evaluation(model, dev, plan)
@@ -113,7 +115,7 @@ def train_compressor(
     calibration = calibrate(model, calibration_set(held, plan), progress=progress)
     save(model, out)
     save_calibration(calibration, out)
-    settings = asdict(plan) | {"start": None if plan.start is None else str(plan.start)}
+    settings = asdict(plan) | {"start": [str(folder) for folder in plan.start]}
     summary = {"plan": settings, "questions": len(known), "logs": logs}
     (out / "training.json").write_text(json.dumps(summary) + "\n", encoding="utf-8")
     return calibration
