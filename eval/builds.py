@@ -163,6 +163,7 @@ def index_id(config: IndexConfig, digest: str, encoder: Encoder | None) -> str:
     values = config.model_dump(mode="json")
     where = EncoderConfig().model_dump(mode="json")
     values["encoder"] |= {key: where[key] for key in ("device", "batch_size")}
+    del values["build"]
     if encoder is None:
         values["encoder"] = None
     revision = encoder and [encoder.name, encoder.revision]

@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,17 @@ import numpy as np
 from ragib.config import IndexConfig, Kind
 from ragib.corpus import chunk, word_tokens
 from ragib.encoders import Encoder
-from ragib.indexes.base import Batch, Engine
+from ragib.indexes.base import Engine
 from ragib.indexes.durable import clear, files_below, require_space, sync, sync_tree
-from ragib.indexes.engines import Projection, make_engine
-from ragib.indexes.manifest import SegmentRecord, record_file
+from ragib.indexes.executors import run_shards
+from ragib.indexes.manifest import FileRecord, SegmentRecord, record_file
 from ragib.indexes.passage_writer import PassageWriter, check_document
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.projection import fit_projection
-from ragib.indexes.resume import digest_of, once, sweep
+from ragib.indexes.resume import Receipt, digest_of, finished, once, sweep
+from ragib.indexes.shards import STAGE, EncodeShard, Recipe, ShardSpec, Task, text_digest
 from ragib.indexes.store import BUILD
-from ragib.types import Document, Passage
+from ragib.types import Document
 
 Progress = Callable[[str, int, int | None], None]
 """Called with (stage, done, total); the total is `None` while it is unknown."""
@@ -39,19 +40,6 @@ SAMPLE = 1000
 They are encoded twice, so of a small corpus only a tenth is taken: 100 passages hold some 10,000
 token vectors, plenty for a matrix of a few hundred rows.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """What turns passages into a segment, the same for every segment of an index."""
-
-    config: IndexConfig
-    encoder: Encoder | None
-    projection: Projection | None
-
-    def engines(self) -> dict[Kind, Engine]:
-        """Return the engine of every kind."""
-        return {kind: make_engine(kind, self.config, self.projection) for kind in self.config.kinds}
 
 
 @dataclass(slots=True)
@@ -100,7 +88,7 @@ def stage_passages(
             check_document(document)
             passages = chunk(document, recipe.config.chunk, count)
             for row, passage in enumerate(passages, writer.passages):
-                digest = digest_of([passage.title, passage.text])
+                digest = text_digest(passage)
                 if row % SHARD == 0 and row:
                     staged.shards.append(shard.hexdigest())
                     shard = hashlib.sha256()
@@ -145,50 +133,54 @@ def prepare_projection(
         progress("project", 1, 1)
 
     spec = {"projection": dim, "texts": digest_of(texts), **_inputs(config, encoder)}
-    return once(root, "project", spec, fit) / "projection.npy"
+    return once(root, "project", spec, fit).folder / "projection.npy"
 
 
 def encode_shards(
-    root: Path, staged: Staged, recipe: Recipe, projection: str | None, progress: Progress
+    root: Path, staged: Staged, recipe: Recipe, projection: FileRecord | None, progress: Progress
 ) -> list[Path]:
     """Encode every shard that is not done yet and return the folders of all, in order."""
-    engines = recipe.engines()
+    encode = EncodeShard(root, recipe)
+    specs = _specs(staged, recipe, encode.engines, projection)
+    sweep(root, STAGE, [spec.inputs for spec in specs])
+    done: dict[int, Receipt] = {}
+    for spec in specs:
+        found = finished(root, STAGE, spec.inputs)
+        if found is not None:
+            done[spec.start] = found
+    encoded = sum(spec.stop - spec.start for spec in specs if spec.start in done)
+    progress("encode", encoded, staged.passages)
+    encoder = recipe.encoder
+    task = Task(
+        root=str(root.absolute()),
+        config=recipe.config,
+        encoder=None if encoder is None else (encoder.name, encoder.revision),
+        projection=None if projection is None else str(root.absolute() / projection.path),
+    )
+    missing = [spec for spec in specs if spec.start not in done]
+    with closing(run_shards(task, encode, missing)) as running:
+        for spec, receipt in running:
+            done[spec.start] = receipt
+            encoded += spec.stop - spec.start
+            progress("encode", encoded, staged.passages)
+    return [done[spec.start].folder for spec in specs]
+
+
+def _specs(
+    staged: Staged,
+    recipe: Recipe,
+    engines: Mapping[Kind, Engine],
+    projection: FileRecord | None,
+) -> list[ShardSpec]:
     common = {
         "engines": {kind: engine.describe() for kind, engine in engines.items()},
-        "projection": projection,
+        "projection": None if projection is None else projection.sha256,
         **_inputs(recipe.config, recipe.encoder),
     }
-    specs = [{"shard": texts, **common} for texts in staged.shards]
-    sweep(root, "encode", specs)
-    reader = PassageReader(root / BUILD / NAME)
-    folders = []
-    progress("encode", 0, staged.passages)
-    for number, spec in enumerate(specs):
-        start, stop = number * SHARD, min((number + 1) * SHARD, staged.passages)
-
-        def encode(out: Path, start: int = start, stop: int = stop) -> None:
-            encode_part(reader.slice(start, stop), recipe.encoder, engines, out)
-
-        folders.append(once(root, "encode", spec, encode))
-        progress("encode", stop, staged.passages)
-    reader.close()
-    return folders
-
-
-def encode_part(
-    passages: list[Passage], encoder: Encoder | None, engines: Mapping[Kind, Engine], out: Path
-) -> None:
-    """Encode passages once, and write the part of every kind into the folder `out`."""
-    dense = any(engine.needs_dense for engine in engines.values())
-    tokens = any(engine.needs_tokens for engine in engines.values())
-    encoded = None
-    if encoder is not None:
-        texts = [(passage.title, passage.text) for passage in passages]
-        encoded = encoder.passages(texts, dense=dense, tokens=tokens)
-    for kind, engine in engines.items():
-        part = out / kind
-        part.mkdir()
-        engine.encode(Batch(passages, encoded), part)
+    return [
+        ShardSpec(start, min(start + SHARD, staged.passages), {"shard": texts, **common})
+        for start, texts in zip(range(0, staged.passages, SHARD), staged.shards, strict=True)
+    ]
 
 
 def merge_shards(
@@ -242,4 +234,5 @@ def _inputs(config: IndexConfig, encoder: Encoder | None) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     for where in ("device", "batch_size"):
         del values["encoder"][where]
+    del values["build"]
     return {"config": values, "encoder": encoder and [encoder.name, encoder.revision]}

@@ -6,6 +6,7 @@ fit its hash, or a file that does not fit its manifest, is found before anything
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -138,6 +139,21 @@ def from_bytes(data: bytes, source: Path) -> Manifest:
         raise IndexCorruptError(f"{source}: {key}: {first['msg']}") from None
 
 
+def digest(manifest: Manifest) -> str:
+    """Return one SHA-256 over what is indexed, as the manifest records it.
+
+    It covers the hash and size of every file and where it belongs, but neither the numbers of
+    generations nor dates: two builds of one corpus have the same, whoever encoded it.
+    """
+    files = [
+        [str(number), *record.path.split("/")[2:], record.bytes, record.sha256]
+        for number, segment in enumerate(manifest.segments)
+        for record in segment.files
+    ]
+    single = [record and record.sha256 for record in (manifest.projection, manifest.tombstones)]
+    return hashlib.sha256(json.dumps([single, files]).encode()).hexdigest()
+
+
 def describe(manifest: Manifest) -> dict[str, Any]:
     """Return what a user may want to know about a generation, as JSON values."""
     sizes: dict[str, int] = dict.fromkeys(("passages", *manifest.config.kinds), 0)
@@ -158,6 +174,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "ragib": manifest.ragib,
         "created": manifest.created,
         "generation": manifest.generation,
+        "digest": digest(manifest),
         "documents": manifest.documents,
         "passages": manifest.passages,
         "deleted_passages": manifest.rows - manifest.passages,

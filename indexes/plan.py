@@ -20,12 +20,13 @@ import numpy as np
 from ragib.config import DenseConfig, IndexConfig
 from ragib.encoders import Encoder
 from ragib.errors import InputError
-from ragib.indexes.build import SAMPLE, SHARD, Progress, Recipe, Staged, encode_part
+from ragib.indexes.build import SAMPLE, SHARD, Progress, Staged
 from ragib.indexes.choice import choose, explain
 from ragib.indexes.engines import encoder_for
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.projection import fit_projection
 from ragib.indexes.room import check_room, free_memory, held_memory
+from ragib.indexes.shards import Recipe, encode_part
 from ragib.indexes.sizes import passage_bytes, sizes
 from ragib.indexes.store import BUILD
 from ragib.indexes.structure import build_structure

@@ -1,15 +1,21 @@
 """Work that is done once: what an interrupted build has finished, the next one finds.
 
 Finished work lies in `.build/done/STAGE`, in folders named by a digest of everything it depends
-on (texts, configuration, encoder, projection), each with a receipt of its files' hashes.
+on (texts, configuration, encoder, projection), each with a receipt of its files' hashes. It is
+written aside, in a folder of the writer's own, and put in place in one step: whoever else does
+the same work at the same time, even a worker that was given up, does no harm.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from ragib.indexes.durable import clear, files_below, sha256_of
@@ -19,6 +25,15 @@ Spec = Mapping[str, Any]
 """JSON values: everything that decides what comes out of a piece of work."""
 
 _RECEIPT = "receipt.json"
+_ASIDE = ".new"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Finished work: the folder with its files, and the SHA-256 of their names and hashes."""
+
+    folder: Path
+    sha256: str
 
 
 def digest_of(value: Any) -> str:  # noqa: ANN401
@@ -26,23 +41,42 @@ def digest_of(value: Any) -> str:  # noqa: ANN401
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def once(root: Path, stage: str, spec: Spec, work: Callable[[Path], None]) -> Path:
-    """Return the folder with the finished work that `spec` describes, doing it if need be.
+def once(root: Path, stage: str, spec: Spec, work: Callable[[Path], None]) -> Receipt:
+    """Return the finished work that `spec` describes, doing it if need be.
 
     `work` writes into the empty folder it is given.
     """
-    home = _done(root) / stage / digest_of(spec)
-    if _intact(home, spec):
-        return home
-    clear(home)
-    aside = home.with_suffix(".new")
-    clear(aside)
-    aside.mkdir(parents=True)
-    work(aside)
-    files = {path.relative_to(aside).as_posix(): sha256_of(path) for path in files_below(aside)}
-    (aside / _RECEIPT).write_text(json.dumps({"spec": spec, "files": files}))
-    aside.rename(home)
-    return home
+    found = finished(root, stage, spec)
+    if found is not None:
+        return found
+    home = _home(root, stage, spec)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(mkdtemp(_ASIDE, home.name, home.parent))
+    try:
+        work(aside)
+        files = _hashes(aside)
+        (aside / _RECEIPT).write_text(json.dumps({"spec": spec, "files": files}))
+        while not _published(aside, home) and finished(root, stage, spec) is None:
+            _put_away(home)
+    finally:
+        clear(aside)
+    return Receipt(home, digest_of(files))
+
+
+def finished(root: Path, stage: str, spec: Spec) -> Receipt | None:
+    """Return the finished work that `spec` describes, if it is there and whole.
+
+    Its files must be those of its receipt: a crash may have torn them.
+    """
+    home = _home(root, stage, spec)
+    try:
+        receipt = json.loads((home / _RECEIPT).read_text())
+        files = _hashes(home)
+        if digest_of(receipt["spec"]) == digest_of(spec) and receipt["files"] == files:
+            return Receipt(home, digest_of(files))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    return None
 
 
 def sweep(root: Path, stage: str, wanted: Iterable[Spec]) -> None:
@@ -55,19 +89,39 @@ def sweep(root: Path, stage: str, wanted: Iterable[Spec]) -> None:
 
 def anything_done(root: Path) -> bool:
     """Say whether there is finished work that a build could use."""
-    return any(_done(root).glob(f"*/*/{_RECEIPT}"))
+    return any(path.parent.suffix != _ASIDE for path in _done(root).glob(f"*/*/{_RECEIPT}"))
+
+
+def _published(aside: Path, home: Path) -> bool:
+    """Put finished work in place, unless there is something already."""
+    try:
+        aside.rename(home)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
+
+
+def _put_away(home: Path) -> None:
+    """Remove torn work in one step, so that nobody removes what another has just put there."""
+    torn = Path(mkdtemp(_ASIDE, home.name, home.parent))
+    with suppress(FileNotFoundError):
+        home.rename(torn / "torn")
+    clear(torn)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for path in files_below(folder)
+        if path != folder / _RECEIPT
+    }
 
 
 def _done(root: Path) -> Path:
     return root / BUILD / "done"
 
 
-def _intact(home: Path, spec: Spec) -> bool:
-    """Say whether the files in `home` are those of its receipt; a crash may have torn them."""
-    try:
-        receipt = json.loads((home / _RECEIPT).read_text())
-        return digest_of(receipt["spec"]) == digest_of(spec) and all(
-            sha256_of(home / name) == digest for name, digest in receipt["files"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+def _home(root: Path, stage: str, spec: Spec) -> Path:
+    return _done(root) / stage / digest_of(spec)

@@ -16,7 +16,6 @@ from ragib.encoders import Encoder
 from ragib.errors import IndexDirError, InputError
 from ragib.indexes.build import (
     Progress,
-    Recipe,
     Staged,
     Stopwatch,
     encode_shards,
@@ -39,6 +38,7 @@ from ragib.indexes.manifest import (
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.plan import check_staged
 from ragib.indexes.resume import anything_done
+from ragib.indexes.shards import Recipe
 from ragib.indexes.snapshot import Snapshot
 from ragib.indexes.store import BUILD, claim, commit, holds_index, next_generation
 from ragib.types import Document
@@ -185,8 +185,7 @@ def _segment(
     progress: Progress,
 ) -> SegmentRecord:
     with watch("encode"):
-        digest = None if projection is None else projection.sha256
-        shards = encode_shards(root, staged, recipe, digest, progress)
+        shards = encode_shards(root, staged, recipe, projection, progress)
     with watch("merge"):
         return merge_shards(root, f"{generation:06d}", staged, recipe, shards, progress)
 

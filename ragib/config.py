@@ -88,6 +88,18 @@ class SparseConfig(_Section):
     model: str | None = Field(None, description="learned: folder or hub name of a SparseEncoder")
 
 
+class BuildConfig(_Section):
+    """Who encodes the passages; the index is the same whoever does.
+
+    `local` is this process, or `workers` processes of this machine; `ray` the workers of a Ray
+    cluster, which must all see the folder of the index.
+    """
+
+    executor: Literal["local", "ray"] = "local"
+    workers: int = Field(1, ge=1, le=4096)
+    gpus: float = Field(0, ge=0, description="ray: GPUs a worker")
+
+
 class IndexConfig(_Section):
     """What is built from a corpus."""
 
@@ -97,6 +109,7 @@ class IndexConfig(_Section):
     dense: DenseConfig = DenseConfig()
     multivector: MultiVectorConfig = MultiVectorConfig()
     sparse: SparseConfig = SparseConfig()
+    build: BuildConfig = BuildConfig()
 
     @model_validator(mode="after")
     def _kinds(self) -> IndexConfig:
