@@ -26,6 +26,7 @@ VERBS = {
     "info": "Describe an index.",
     "search": "Find the passages that best match a question.",
     "ask": "Answer a question from an index, with citations.",
+    "serve": "Serve an index over HTTP, for programs and for a browser.",
     "compress": "Keep the sentences of passages that carry the answer.",
     "train": "Train the compressor on your own questions.",
     "eval": "Evaluate a grid of pipelines on a data set.",

@@ -22,6 +22,7 @@ EXTRA_OF = {
     "llvmlite": "embedded",
     "numba": "embedded",
     "peft": "train",
+    "prometheus_client": "serve",
     "pyarrow": "parquet",
     "pypdf": "pdf",
     "qdrant_client": "qdrant",
@@ -29,9 +30,11 @@ EXTRA_OF = {
     "ray": "ray",
     "scipy": "embedded",
     "sentence_transformers": "embedded",
+    "starlette": "serve",
     "torch": "embedded",
     "transformers": "embedded",
     "trl": "train",
+    "uvicorn": "serve",
     "vllm": "vllm",
 }
 """Importable module -> the extra of ragib that brings it."""

@@ -51,7 +51,7 @@ def tree_files() -> set[str]:
         files |= {
             f"{package.replace('.', '/')}/{path.name}"
             for path in folder.iterdir()
-            if path.suffix in {".py", ".css", ".js"}
+            if path.suffix in {".py", ".html", ".css", ".js"}
         }
     return files
 
