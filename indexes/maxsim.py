@@ -3,15 +3,16 @@
 The score of a passage is the sum, over the query's vectors, of the largest dot product with any
 of the passage's vectors (Khattab & Zaharia 2020, "ColBERT").
 
-Vectors are eight-bit codes whose passage shares a scale, so products and their maximum stay in
-integers and one multiplication a passage is left. Passages lie in the order of their vector
-counts: equal counts make a tile a plain `(passages, vectors, queries)` block. Tiles fit the
-cache, and every worker keeps to one thread: on busy cores, threads inside a small product spend
-their time waiting for each other.
+Vectors are codes whose passage shares a scale, so products and their maximum stay in integers and
+one multiplication a passage is left. Passages lie in the order of their vector counts: equal
+counts make a tile a plain `(passages, vectors, queries)` block. Tiles fit the cache, and every
+worker keeps to one thread: on busy cores, threads inside a small product spend their time waiting
+for each other.
 
 The work is done by the compiled loop of `ragib.indexes.vnni` where the processor has what it
 needs; else by torch's eight-bit product; where that is missing or saturates, the same codes are
-multiplied in single precision. The three give the same scores to the last bit.
+multiplied in single precision. The three give the same scores to the last bit. The loop reads
+codes of one and four bits as they lie; the other two unpack them tile by tile.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import pairwise
 from threading import Barrier
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from ragib.extras import require
 from ragib.indexes import vnni
+from ragib.indexes.lowbit import unpack_middles
 from ragib.indexes.quantize import quantize
 
 if TYPE_CHECKING:
@@ -44,13 +46,25 @@ _TILE_PRODUCTS = 1 << 19
 class Block:
     """The coded vectors of `n` passages, in the order of their vector counts.
 
-    `codes` is a `(t, d)` int8 tensor on the device that shall do the work, `counts` `(n,)` int64
-    never falls and sums to `t`, `scales` is `(n,)` float32.
+    `codes` is a `(t, d)` int8 or, of fewer `bits` a value, a `(t, d * bits / 8)` uint8 tensor on
+    the device that shall do the work, `counts` `(n,)` int64 never falls and sums to `t`, `scales`
+    is `(n,)` float32. `offsets`, `(n + 1,)`, are where each passage starts.
     """
 
     codes: Tensor
     counts: NDArray[np.int64]
     scales: NDArray[np.float32]
+    bits: int = 8
+    offsets: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        offsets = np.concatenate([[0], np.cumsum(self.counts)]).astype(np.int64)
+        object.__setattr__(self, "offsets", offsets)
+
+    @property
+    def filled(self) -> int:
+        """The first passage that has vectors."""
+        return int(np.searchsorted(self.counts, 0, side="right"))
 
 
 def scan(
@@ -72,23 +86,47 @@ def scan(
     NDArray[np.float32]
         `(q, n)`; -inf for passages that are not wanted or have no vectors.
     """
-    torch = require("torch", _PURPOSE)
     scores = np.full((len(queries), len(block.counts)), -np.inf, np.float32)
-    offsets = np.concatenate([[0], np.cumsum(block.counts)])
-    best, weights = _reducer(block, offsets, queries)
+    passages = np.arange(block.filled, len(block.counts))
+    if wanted is not None:
+        passages = passages[wanted[block.filled :]]
+    if len(passages):
+        scores[:, passages] = score(block, queries, passages)
+    return scores
+
+
+def score(
+    block: Block, queries: list[NDArray[np.float32]], passages: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Score some passages for every query.
+
+    Parameters
+    ----------
+    block
+        All passages.
+    queries
+        One `(v, d)` float32 array a query; at least one vector in all.
+    passages
+        `(m,)` which of them, ascending, at least one; each has vectors.
+
+    Returns
+    -------
+    NDArray[np.float32]
+        `(q, m)`.
+    """
+    torch = require("torch", _PURPOSE)
+    scores = np.empty((len(queries), len(passages)), np.float32)
+    best, weights = _reducer(block, queries)
 
     def work(tiles: list[tuple[int, int]]) -> None:
         with torch.inference_mode():
             for first, last in tiles:
-                rows = np.arange(first, last)
-                if wanted is not None:
-                    rows = rows[wanted[first:last]]
-                if len(rows):
-                    # Summed in double precision, so that equal passages tie in any tile.
-                    sums = (best(rows).double() @ weights).cpu().numpy()
-                    scores[:, rows] = (sums * block.scales[rows, None]).T
+                part = passages[first:last]
+                # Summed in double precision, so that equal passages tie in any tile.
+                sums = (best(part).double() @ weights).cpu().numpy()
+                scores[:, first:last] = (sums * block.scales[part, None]).T
 
-    tiles = list(_tiles(block.counts, offsets, _TILE_PRODUCTS // len(weights)))
+    tiles = list(_tiles(block.counts[passages], _TILE_PRODUCTS // len(weights)))
     threads = torch.get_num_threads()
     if block.codes.is_cuda or threads == 1 or len(tiles) < 2 * threads:
         work(tiles)
@@ -99,7 +137,7 @@ def scan(
 
 
 def _reducer(
-    block: Block, offsets: NDArray[np.int64], queries: list[NDArray[np.float32]]
+    block: Block, queries: list[NDArray[np.float32]]
 ) -> tuple[Callable[[NDArray[np.int64]], Tensor], Tensor]:
     """Lay all `v` query vectors side by side.
 
@@ -117,7 +155,7 @@ def _reducer(
     if block.codes.is_cuda:
         halves = torch.from_numpy(vectors).to(block.codes.device, torch.float16).T
         return (
-            lambda rows: _largest(_gather(block, offsets, rows).half() @ halves, block.counts[rows])
+            lambda rows: _largest(_gather(block, rows).half() @ halves, block.counts[rows])
         ), torch.from_numpy(weights).to(block.codes.device)
     dim = vectors.shape[1]
     codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
@@ -126,41 +164,37 @@ def _reducer(
         address = block.codes.data_ptr()
         return (
             lambda rows: torch.from_numpy(
-                vnni.best_products(address, offsets[rows], block.counts[rows], codes)
+                vnni.best_products(
+                    address, block.offsets[rows], block.counts[rows], codes, block.bits
+                )
             )
         ), sums
     matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
     if exact_int8(dim):
         return (
-            lambda rows: _largest(
-                torch._int_mm(_gather(block, offsets, rows), matrix), block.counts[rows]
-            )
+            lambda rows: _largest(torch._int_mm(_gather(block, rows), matrix), block.counts[rows])
         ), sums
     # Single precision holds these integers exactly, so every way gives the same scores.
     singles = matrix.float()
-    return (
-        lambda rows: _largest(_gather(block, offsets, rows).float() @ singles, block.counts[rows])
-    ), sums
+    return (lambda rows: _largest(_gather(block, rows).float() @ singles, block.counts[rows])), sums
 
 
-def _gather(block: Block, offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor:
-    """Fetch the codes of passages, without copying those that lie side by side."""
+def _gather(block: Block, rows: NDArray[np.int64]) -> Tensor:
+    """Fetch the codes of passages; those of eight bits that lie side by side are not copied."""
     if len(rows) == rows[-1] - rows[0] + 1:
-        return block.codes[offsets[rows[0]] : offsets[rows[-1] + 1]]
-    torch = require("torch", _PURPOSE)
-    lines = torch.from_numpy(ranges(offsets[rows], block.counts[rows]))
-    return block.codes[lines.to(block.codes.device)]
+        codes = block.codes[block.offsets[rows[0]] : block.offsets[rows[-1] + 1]]
+    else:
+        torch = require("torch", _PURPOSE)
+        lines = torch.from_numpy(ranges(block.offsets[rows], block.counts[rows]))
+        codes = block.codes[lines.to(block.codes.device)]
+    return codes if block.bits == 8 else unpack_middles(codes, block.bits)
 
 
-def _tiles(
-    counts: NDArray[np.int64], offsets: NDArray[np.int64], size: int
-) -> Iterator[tuple[int, int]]:
-    """Cut the passages that have vectors into runs of about `size` vectors."""
-    first = int(np.searchsorted(counts, 0, side="right"))
-    marks = np.arange(0, offsets[-1], max(size, 1))
-    cuts = np.searchsorted(offsets, marks, side="left")
-    cuts = np.unique(np.concatenate([[first], cuts[cuts > first], [len(counts)]]))
-    return ((int(a), int(b)) for a, b in pairwise(cuts))
+def _tiles(counts: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+    """Cut passages with `counts` vectors into runs of about `size` vectors."""
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], max(size, 1)), side="left")
+    return ((int(a), int(b)) for a, b in pairwise(np.unique([*cuts, len(counts)])))
 
 
 def _largest(products: Tensor, counts: NDArray[np.int64]) -> Tensor:

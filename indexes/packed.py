@@ -1,15 +1,13 @@
 """Files of a multi-vector part: coded vectors, packed without padding.
 
-    codes.npy      (t, d) int8        vectors, passage after passage
-    residual.npy   (t, 3d / 8) uint8  three finer bits a value, if results are rescored
-    scales.npy     (n,) float32       one scale a passage
-    table.npy      (n, 3) int64       row of the passage, its vectors, its tokens
-    tokens.npy     (m, 3) unsigned    of each token: its vector, start, length
+    codes.npy      (t, w)         vectors, passage after passage; see `ragib.indexes.codes`
+    residual.npy   (t, 3d / 8)    three finer bits a value, if results are rescored
+    scales.npy     (n,) float32   one scale a passage
+    table.npy      (n, 4) uint32  row of the passage, its vectors, its tokens, bytes of those
+    tokens.npy     (b,) uint8     the tokens of each passage; see `ragib.indexes.places`
 
 Passages are stored in the order of their vector counts, then of their rows, which is what search
-works on; `table` says which row each of them is. A token's vector is counted within its passage,
-its start from the start of the token before it; a token without a place has length 0. `tokens`
-takes the narrowest type that holds it: with most texts three bytes a token.
+works on; `table` says which row each of them is. A token's vector is counted within its passage.
 """
 
 from __future__ import annotations
@@ -23,46 +21,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ragib.config import TokenStorage
 from ragib.indexes.base import Mask
-from ragib.indexes.quantize import quantize, residual
+from ragib.indexes.codes import decode, encode
+from ragib.indexes.places import pack_places, unpack_places
 
 Array = NDArray[Any]
+
+_VECTORS, _TOKENS, _BYTES = 1, 2, 3
+"""Columns of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
     """The coded vectors of `n` passages; arrays as in the files."""
 
-    codes: NDArray[np.int8]
+    storage: TokenStorage
+    codes: Array
     residual: NDArray[np.uint8] | None
     scales: NDArray[np.float32]
-    table: NDArray[np.int64]
-    tokens: Array
+    table: NDArray[np.uint32]
+    tokens: NDArray[np.uint8]
 
     @property
     def rows(self) -> NDArray[np.int64]:
         """Row of each stored passage, `(n,)`."""
-        return self.table[:, 0]
+        return self.table[:, 0].astype(np.int64)
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """Vectors of each stored passage, `(n,)`, never falling."""
-        return self.table[:, 1]
+        return self.table[:, _VECTORS].astype(np.int64)
+
+    def vectors(self, lines: slice, scales: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give back the vectors of `lines`, whose passages have `scales`; see `codes.decode`."""
+        finer = None if self.residual is None else self.residual[lines]
+        return decode(self.codes[lines], finer, scales, self.storage)
 
     def spans(self, position: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the vector number `(m,)` and the span `(m, 2)` of each token of a passage."""
-        first = int(self.table[:position, 2].sum())
-        labels, gaps, lengths = self.tokens[first : first + self.table[position, 2]].T.astype(int)
-        starts = np.cumsum(gaps)
-        spans = np.stack([starts, starts + lengths], axis=1)
-        spans[lengths == 0] = -1
-        return labels, spans
+        first = int(self.table[:position, _BYTES].sum(dtype=np.int64))
+        size, count = int(self.table[position, _BYTES]), int(self.table[position, _TOKENS])
+        return unpack_places(self.tokens[first : first + size], count)
 
 
 def pack(
     vectors: Sequence[NDArray[np.float32]],
     labels: Sequence[NDArray[np.int64]],
     spans: Sequence[NDArray[np.int32]],
+    storage: TokenStorage,
     *,
     finer: bool,
 ) -> Packed:
@@ -76,30 +83,25 @@ def pack(
         `(m,)` the vector of each token.
     spans
         `(m, 2)` the characters of each token, `(-1, -1)` for those without a place.
+    storage
+        Form of the codes.
     finer
         Keep the residual bits as well.
     """
     counts = np.array([len(entry) for entry in vectors], np.int64)
     order = np.argsort(counts, kind="stable")
-    flat = np.concatenate([vectors[i] for i in order])
-    codes, scales = quantize(flat, counts[order])
-    lengths = np.array([len(entry) for entry in labels], np.int64)
-    tokens = np.concatenate([_token_rows(labels[i], spans[i]) for i in order])
+    coded = encode(np.concatenate([vectors[i] for i in order]), counts[order], storage, finer=finer)
+    places = [pack_places(labels[i], spans[i]) for i in order]
+    lengths = np.array([len(entry) for entry in labels], np.int64)[order]
+    sizes = [len(entry) for entry in places]
     return Packed(
-        codes=codes,
-        residual=residual(flat, codes, np.repeat(scales, counts[order])) if finer else None,
-        scales=scales,
-        table=np.stack([order, counts[order], lengths[order]], axis=1).astype(np.int64),
-        tokens=tokens.astype(np.min_scalar_type(tokens.max(initial=0))),
+        storage=storage,
+        codes=coded.codes,
+        residual=coded.residual,
+        scales=coded.scales,
+        table=np.stack([order, counts[order], lengths, sizes], axis=1).astype(np.uint32),
+        tokens=np.concatenate(places),
     )
-
-
-def _token_rows(labels: NDArray[np.int64], spans: NDArray[np.int32]) -> NDArray[np.int64]:
-    placed = spans[:, 0] >= 0
-    # A token without a place, or out of order, starts where the one before it does.
-    starts = np.maximum.accumulate(np.where(placed, spans[:, 0], 0).astype(np.int64))
-    lengths = np.where(placed, np.maximum(spans[:, 1] - starts, 0), 0)
-    return np.stack([labels, np.diff(starts, prepend=0), lengths], axis=1)
 
 
 def write(packed: Packed, out: Path) -> None:
@@ -110,10 +112,11 @@ def write(packed: Packed, out: Path) -> None:
             np.save(out / f"{name}.npy", array, allow_pickle=False)
 
 
-def read(folder: Path) -> Packed:
+def read(folder: Path, storage: TokenStorage) -> Packed:
     """Map the files of a part; nothing but the small table is read."""
     finer = folder / "residual.npy"
     return Packed(
+        storage=storage,
         codes=_map(folder / "codes.npy"),
         residual=_map(finer) if finer.exists() else None,
         scales=np.load(folder / "scales.npy", allow_pickle=False),
@@ -129,17 +132,19 @@ def _map(path: Path) -> Array:
     return array
 
 
-def merge(folders: Sequence[Path], keep: Sequence[Mask | None], out: Path) -> None:
+def merge(
+    folders: Sequence[Path], keep: Sequence[Mask | None], storage: TokenStorage, out: Path
+) -> None:
     """Write the kept rows of parts as one part; memory stays below one part's passages.
 
     Rows are numbered anew: those of the first part that are kept, then those of the second.
     """
-    parts = [read(folder) for folder in folders]
+    parts = [read(folder, storage) for folder in folders]
     tables, sources = [], []
     base = 0
     for number, (part, flags) in enumerate(zip(parts, keep, strict=True)):
         kept = np.ones(len(part.rows), np.bool_) if flags is None else flags
-        renumbered = np.cumsum(kept) - 1 + base
+        renumbered = (np.cumsum(kept) - 1 + base).astype(np.uint32)
         positions = np.flatnonzero(kept[part.rows])
         table = part.table[positions].copy()
         table[:, 0] = renumbered[table[:, 0]]
@@ -156,16 +161,15 @@ def merge(folders: Sequence[Path], keep: Sequence[Mask | None], out: Path) -> No
         np.array([scales[p][i] for p, i in source], np.float32),
         allow_pickle=False,
     )
-    width = max(part.codes.shape[1] for part in parts)
-    vectors, tokens = int(table[:, 1].sum()), int(table[:, 2].sum())
+    vectors, size = (int(table[:, c].sum(dtype=np.int64)) for c in (_VECTORS, _BYTES))
     runs = _Runs(folders, parts, source)
-    _stream(out / "codes.npy", np.dtype(np.int8), (vectors, width), runs.of("codes", 1))
+    width = max(part.codes.shape[1] for part in parts)
+    _stream(out / "codes.npy", parts[0].codes.dtype, (vectors, width), runs.of("codes", _VECTORS))
     if all(part.residual is not None for part in parts):
         fine = max(part.residual.shape[1] for part in parts if part.residual is not None)
-        shape = (vectors, fine)
-        _stream(out / "residual.npy", np.dtype(np.uint8), shape, runs.of("residual", 1))
-    dtype = np.result_type(*(part.tokens.dtype for part in parts))
-    _stream(out / "tokens.npy", dtype, (tokens, 3), runs.of("tokens", 2))
+        lines = runs.of("residual", _VECTORS)
+        _stream(out / "residual.npy", np.dtype(np.uint8), (vectors, fine), lines)
+    _stream(out / "tokens.npy", np.dtype(np.uint8), (size,), runs.of("tokens", _BYTES))
 
 
 class _Runs:
@@ -185,7 +189,10 @@ class _Runs:
 
     def of(self, name: str, column: int) -> Iterator[Array]:
         """Read the runs of one file; `column` of the table counts its lines a passage."""
-        ends = [np.concatenate([[0], np.cumsum(part.table[:, column])]) for part in self._parts]
+        ends = [
+            np.concatenate([[0], np.cumsum(part.table[:, column], dtype=np.int64)])
+            for part in self._parts
+        ]
         for part, first, last in self._runs:
             lines: Array = getattr(self._parts[part], name)
             start, stop = int(ends[part][first]), int(ends[part][last])
@@ -196,10 +203,10 @@ class _Runs:
 def _slice(path: Path, mapped: Array, start: int, stop: int) -> Array:
     # Read, not mapped: pages of a mapping would stay in the memory of the build.
     assert isinstance(mapped, np.memmap)
-    width = mapped.shape[1]
+    width = int(np.prod(mapped.shape[1:]))
     skip = mapped.offset + start * width * mapped.itemsize
-    count = (stop - start) * width
-    return np.fromfile(path, mapped.dtype, count, offset=skip).reshape(-1, width)
+    lines = np.fromfile(path, mapped.dtype, (stop - start) * width, offset=skip)
+    return lines.reshape(-1, *mapped.shape[1:])
 
 
 def _stream(path: Path, dtype: Any, shape: tuple[int, ...], chunks: Iterable[Array]) -> None:  # noqa: ANN401

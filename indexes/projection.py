@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.errors import InputError
+from ragib.indexes.pooling import normalised
 
 
 def fit_projection(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32]:
@@ -49,3 +50,34 @@ def fit_projection(vectors: NDArray[np.float32], dim: int) -> NDArray[np.float32
     columns = np.linalg.eigh(moment)[1][:, ::-1][:, :dim]
     peaks = columns[np.abs(columns).argmax(axis=0), np.arange(dim)]
     return (columns * np.where(peaks < 0, -1.0, 1.0)).astype(np.float32)
+
+
+def project(
+    vectors: NDArray[np.float32], projection: NDArray[np.float32] | None, what: str
+) -> NDArray[np.float32]:
+    """Check token vectors and project them; rows come out with unit length.
+
+    Parameters
+    ----------
+    vectors
+        `(t, d)` float32.
+    projection
+        `(d, dim)` float32, if any.
+    what
+        Whose they are, for error messages.
+
+    Raises
+    ------
+    InputError
+        A vector is not finite, or of another length than the projection takes.
+    """
+    if projection is not None and vectors.shape[1] != len(projection):
+        raise InputError(
+            f"{what}: token vectors have {vectors.shape[1]} dimensions, the index expects "
+            f"{len(projection)}; use the encoder it was built with"
+        )
+    if projection is not None:
+        vectors = vectors @ projection
+    if not np.isfinite(vectors).all():
+        raise InputError(f"{what}: a token vector is not finite; check the encoder and its dtype")
+    return normalised(vectors)

@@ -41,9 +41,22 @@ def residual(
 ) -> NDArray[np.uint8]:
     """Code what rounding lost, packed to `(t, ceil(bits * d / 8))` uint8; `scales` is `(t,)`."""
     lost = vectors / scales[:, None] - codes
-    levels = np.clip(np.floor((lost + 0.5) * _LEVELS), 0, _LEVELS - 1).astype(np.uint8)
+    return pack_levels(np.clip(np.floor((lost + 0.5) * _LEVELS), 0, _LEVELS - 1).astype(np.uint8))
+
+
+def pack_levels(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pack levels `(t, d)` of three bits each into `(t, ceil(3d / 8))`."""
     bits = (levels[:, :, None] >> np.arange(RESIDUAL_BITS, dtype=np.uint8)) & 1
-    return np.packbits(bits.reshape(len(vectors), RESIDUAL_BITS * vectors.shape[1]), axis=1)
+    return np.packbits(bits.reshape(len(levels), RESIDUAL_BITS * levels.shape[1]), axis=1)
+
+
+def unpack_levels(packed: NDArray[np.uint8], dim: int) -> NDArray[np.uint8]:
+    """Undo `pack_levels`."""
+    bits = np.unpackbits(packed, axis=1, count=RESIDUAL_BITS * dim)
+    levels = np.zeros((len(packed), dim), np.uint8)
+    for bit in range(RESIDUAL_BITS):
+        levels |= bits[:, bit::RESIDUAL_BITS] << np.uint8(bit)
+    return levels
 
 
 def restore(
@@ -52,9 +65,7 @@ def restore(
     """Give back the vectors, `(t, d)` float32, as finely as they were kept."""
     values = codes.astype(np.float32)
     if packed is not None:
-        bits = np.unpackbits(packed, axis=1, count=RESIDUAL_BITS * codes.shape[1])
-        for bit in range(RESIDUAL_BITS):
-            values += bits[:, bit::RESIDUAL_BITS] * np.float32(2**bit / _LEVELS)
+        values += unpack_levels(packed, codes.shape[1]) * np.float32(1 / _LEVELS)
         values += np.float32(0.5 / _LEVELS - 0.5)
     values *= scales[:, None]
     return values

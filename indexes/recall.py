@@ -97,8 +97,8 @@ def _dense(snapshot: Snapshot, queries: Queries) -> Iterator[Tile]:
 
 def _multivector(snapshot: Snapshot, queries: Queries) -> Iterator[Tile]:
     from ragib.indexes import packed
+    from ragib.indexes.codes import turned
     from ragib.indexes.pooling import normalised
-    from ragib.indexes.quantize import restore
 
     assert queries.encoded is not None
     assert queries.encoded.tokens is not None
@@ -106,19 +106,20 @@ def _multivector(snapshot: Snapshot, queries: Queries) -> Iterator[Tile]:
     vectors = np.concatenate(each)
     if snapshot.projection is not None:
         vectors = normalised(vectors @ snapshot.projection)
+    storage = snapshot.manifest.config.multivector.storage
+    vectors = turned(vectors, storage)
     step = _PRODUCTS // (len(vectors) + 1) + 1
     owner = np.zeros((len(each), len(vectors)), np.float32)
     owner[np.repeat(np.arange(len(each)), [len(one) for one in each]), np.arange(len(vectors))] = 1
     for folder, base in zip(snapshot.folders, snapshot.offsets, strict=False):
-        part = packed.read(folder / "multivector")
+        part = packed.read(folder / "multivector", storage)
         ends = np.concatenate([[0], np.cumsum(part.counts)])
         first = int(np.searchsorted(part.counts, 0, side="right"))
         while first < len(part.counts):
             last = max(int(np.searchsorted(ends, ends[first] + step, "right")) - 1, first + 1)
             lines, counts = slice(ends[first], ends[last]), part.counts[first:last]
-            finer = None if part.residual is None else part.residual[lines]
             scales = np.repeat(part.scales[first:last], counts)
-            products = vectors @ restore(part.codes[lines], finer, scales).T
+            products = vectors @ part.vectors(lines, scales).T
             scores = owner @ np.maximum.reduceat(products, ends[first:last] - ends[first], axis=1)
             scores[~owner.any(axis=1)] = -np.inf  # queries without vectors find nothing
             rows = int(base) + part.rows[first:last]

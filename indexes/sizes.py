@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ragib.config import IndexConfig, Kind
 from ragib.encoders import Encoder
 from ragib.indexes.choice import choose, kept_dim
+from ragib.indexes.codes import BITS, width
 from ragib.indexes.pooling import PROTECTED
 from ragib.indexes.quantize import RESIDUAL_BITS
 from ragib.indexes.rabitq import bytes_a_vector
@@ -151,9 +152,13 @@ def _multivector(
     rest = np.maximum(tokens - PROTECTED, 0)
     pooled = np.maximum(rest // settings.pool_factor, np.minimum(rest, 1))
     vectors = float(np.mean(np.minimum(tokens, PROTECTED) + pooled))
-    each = dim + (-(-RESIDUAL_BITS * dim // 8) if settings.rescore else 0)
-    # Besides its vectors a passage has a scale and a line of the table, and a token three numbers.
-    disk = count * (each * vectors + 28 + 3 * float(tokens.mean()))
+    wide = width(dim, settings.storage)
+    each = wide * BITS[settings.storage] // 8
+    each += -(-RESIDUAL_BITS * wide // 8) if settings.rescore else 0
+    # Besides its vectors a passage has a scale, a line of the table and four bytes before those
+    # of its tokens, which take 5 bits each and as many as number its vectors.
+    places = 24 + tokens * (5 + np.ceil(np.log2(np.maximum(pooled + PROTECTED, 1)))) / 8
+    disk = count * (each * vectors + float(np.mean(places)))
     return _Kind(disk, disk, count * 200.0)
 
 

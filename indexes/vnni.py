@@ -1,4 +1,4 @@
-"""MaxSim of eight-bit codes in one fused loop, for processors with AVX-512 VNNI.
+"""MaxSim of codes in one fused loop, for processors with AVX-512 VNNI.
 
 `torch._int_mm` writes every product out before the largest of them can be taken. Here sixteen
 query vectors sit in the lanes of a register, four dimensions of a passage vector are broadcast to
@@ -7,7 +7,9 @@ their running maximum is ever stored. The loop is written as LLVM code and compi
 first needed, with the compiler that numba brings.
 
 The instruction takes unsigned by signed bytes: 128 is added to the passage's codes, which adds
-the same to all products of a query vector, so the maximum stays where it is.
+the same to all products of a query vector, so the maximum stays where it is. Codes of four bits
+or one are unsigned as they lie (`ragib.indexes.lowbit`): a shift and a mask bring four of them out
+of the register that holds eight or thirty-two, so fewer bits take no more time, and less memory.
 """
 
 from __future__ import annotations
@@ -38,22 +40,25 @@ def best_products(
     starts: NDArray[np.int64],
     counts: NDArray[np.int64],
     queries: NDArray[np.int8],
+    bits: int = 8,
 ) -> NDArray[np.int32]:
     """Take the largest product of each passage with each query vector.
 
     Parameters
     ----------
     codes
-        Address of the passages' `(t, d)` int8 codes.
+        Address of the passages' codes: `(t, d)` int8, or `(t, d * bits / 8)` uint8.
     starts, counts
         `(n,)` int64 first row and number of rows of each passage; each has at least one.
     queries
-        `(v, d)` int8 codes.
+        `(v, d)` int8 codes; `d` a multiple of `32 / bits`.
+    bits
+        8, 4 or 1.
 
     Returns
     -------
     NDArray[np.int32]
-        `(n, v)` dot products.
+        `(n, v)` dot products; fewer than eight bits `u` count as `2u + 1 - 2**bits`.
     """
     total, dim = queries.shape
     ends = starts + counts
@@ -66,18 +71,20 @@ def best_products(
         # (lane, step, 4 dimensions) -> (step, lane, 4 dimensions), as the loop reads them.
         laid = np.ascontiguousarray(padded.reshape(-1, dim // 4, 4).swapaxes(0, 1))
         best = np.empty((len(starts), groups * LANES), np.int32)
-        _engine, loop = _compiled(groups)
+        _engine, loop = _compiled(groups, bits)
         loop(
             codes,
             starts.ctypes.data,
             ends.ctypes.data,
             len(starts),
             laid.ctypes.data,
-            dim,
+            dim * bits // 32,
             best.ctypes.data,
         )
-        raised = 128 * part.sum(axis=1, dtype=np.int32)
-        found[:, first : first + len(part)] = best[:, : len(part)] - raised
+        whole, taken = part.sum(axis=1, dtype=np.int32), best[:, : len(part)]
+        found[:, first : first + len(part)] = (
+            taken - 128 * whole if bits == 8 else 2 * taken - ((1 << bits) - 1) * whole
+        )
     return found
 
 
@@ -91,7 +98,7 @@ def _vnni() -> bool:
 
 
 @cache
-def _compiled(groups: int) -> tuple[object, Callable[..., None]]:
+def _compiled(groups: int, bits: int) -> tuple[object, Callable[..., None]]:
     """Compile the loop; its code lives as long as the first of the two, the engine, is held."""
     binding = require("llvmlite.binding", _PURPOSE)
     binding.initialize_native_target()
@@ -101,25 +108,30 @@ def _compiled(groups: int) -> tuple[object, Callable[..., None]]:
         features=binding.get_host_cpu_features().flatten(),
         opt=3,
     )
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(_source(groups)), machine)
+    engine = binding.create_mcjit_compiler(binding.parse_assembly(_source(groups, bits)), machine)
     engine.finalize_object()
     pointer, number = ctypes.c_void_p, ctypes.c_int64
     kind = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, number, pointer, number, pointer)
     return engine, kind(engine.get_function_address("best"))
 
 
-def _source(groups: int) -> str:
-    """Write the loop for `groups` registers of query vectors: passages, rounds of rows, steps."""
+def _source(groups: int, bits: int) -> str:
+    """Write the loop for `groups` registers of query vectors: passages, rounds of rows, steps.
+
+    A step takes four bytes of each row, which hold `8 / bits` times four dimensions.
+    """
     v = "<16 x i32>"
+    fields = 8 // bits
+    mask = sum(((1 << bits) - 1) << byte for byte in (0, 8, 16, 24))
     sums = [(row, g) for row in range(_ROWS) for g in range(groups)]
     lines = [
         f"declare {v} @llvm.x86.avx512.vpdpbusd.512({v}, {v}, {v})",
         f"declare {v} @llvm.smax.v16i32({v}, {v})",
         "declare i64 @llvm.smin.i64(i64, i64)",
-        "define void @best(ptr %codes, ptr %starts, ptr %ends, i64 %n, ptr %query, i64 %dim, "
+        "define void @best(ptr %codes, ptr %starts, ptr %ends, i64 %n, ptr %query, i64 %steps, "
         "ptr %out) {",
         "entry:",
-        "  %steps = lshr i64 %dim, 2",
+        "  %width = shl i64 %steps, 2",
         "  %any = icmp sgt i64 %n, 0",
         "  br i1 %any, label %passage, label %exit",
         "passage:",
@@ -143,37 +155,40 @@ def _source(groups: int) -> str:
         lines += [
             f"  %over{row} = add i64 %t, {row}",
             f"  %row{row} = call i64 @llvm.smin.i64(i64 %over{row}, i64 %last)",
-            f"  %byte{row} = mul i64 %row{row}, %dim",
+            f"  %byte{row} = mul i64 %row{row}, %width",
             f"  %at{row} = getelementptr i8, ptr %codes, i64 %byte{row}",
         ]
     lines += ["  br label %step", "step:", "  %k = phi i64 [0, %round], [%k.next, %step]"]
     lines += [
-        f"  %sum{row}.{g} = phi {v} [zeroinitializer, %round], [%new{row}.{g}, %step]"
+        f"  %sum{row}.{g} = phi {v} [zeroinitializer, %round], [%new{fields - 1}.{row}.{g}, %step]"
         for row, g in sums
     ]
     lines += [
         "  %k.byte = shl i64 %k, 2",
-        f"  %q.step = mul i64 %k, {groups * LANES * 4}",
+        f"  %q.step = mul i64 %k, {fields * groups * LANES * 4}",
         "  %q.at = getelementptr i8, ptr %query, i64 %q.step",
     ]
-    for g in range(groups):
-        lines += [
-            f"  %q.at{g} = getelementptr i8, ptr %q.at, i64 {g * LANES * 4}",
-            f"  %q{g} = load {v}, ptr %q.at{g}, align 4",
-        ]
     for row in range(_ROWS):
         lines += [
             f"  %four.at{row} = getelementptr i8, ptr %at{row}, i64 %k.byte",
             f"  %four{row} = load i32, ptr %four.at{row}, align 1",
             f"  %lane{row} = insertelement {v} poison, i32 %four{row}, i64 0",
             f"  %wide{row} = shufflevector {v} %lane{row}, {v} poison, {v} zeroinitializer",
-            f"  %byte.u{row} = xor {v} %wide{row}, splat (i32 {-0x7F7F7F80})",
         ]
-        lines += [
-            f"  %new{row}.{g} = call {v} @llvm.x86.avx512.vpdpbusd.512("
-            f"{v} %sum{row}.{g}, {v} %byte.u{row}, {v} %q{g})"
-            for g in range(groups)
-        ]
+    for f in range(fields):
+        for g in range(groups):
+            lines += [
+                f"  %q.at{f}.{g} = getelementptr i8, ptr %q.at, i64 {(f * groups + g) * LANES * 4}",
+                f"  %q{f}.{g} = load {v}, ptr %q.at{f}.{g}, align 4",
+            ]
+        for row in range(_ROWS):
+            lines += _unsigned(v, row, f, bits, mask)
+            for g in range(groups):
+                before = f"%sum{row}.{g}" if f == 0 else f"%new{f - 1}.{row}.{g}"
+                lines.append(
+                    f"  %new{f}.{row}.{g} = call {v} @llvm.x86.avx512.vpdpbusd.512("
+                    f"{v} {before}, {v} %u{f}.{row}, {v} %q{f}.{g})"
+                )
     lines += [
         "  %k.next = add i64 %k, 1",
         "  %k.more = icmp slt i64 %k.next, %steps",
@@ -183,7 +198,8 @@ def _source(groups: int) -> str:
     for row, g in sums:
         before = f"%top{g}" if row == 0 else f"%max{g}.{row - 1}"
         lines.append(
-            f"  %max{g}.{row} = call {v} @llvm.smax.v16i32({v} {before}, {v} %new{row}.{g})"
+            f"  %max{g}.{row} = call {v} @llvm.smax.v16i32("
+            f"{v} {before}, {v} %new{fields - 1}.{row}.{g})"
         )
     lines += [
         f"  %t.next = add i64 %t, {_ROWS}",
@@ -207,3 +223,13 @@ def _source(groups: int) -> str:
         "}",
     ]
     return "\n".join(lines)
+
+
+def _unsigned(v: str, row: int, field: int, bits: int, mask: int) -> list[str]:
+    """Bring one field of a row's broadcast bytes into `%u`, as unsigned bytes."""
+    if bits == 8:
+        return [f"  %u0.{row} = xor {v} %wide{row}, splat (i32 {-0x7F7F7F80})"]
+    return [
+        f"  %s{field}.{row} = lshr {v} %wide{row}, splat (i32 {bits * field})",
+        f"  %u{field}.{row} = and {v} %s{field}.{row}, splat (i32 {mask})",
+    ]

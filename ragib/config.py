@@ -18,6 +18,7 @@ from ragib.errors import ConfigError, did_you_mean
 Kind = Literal["dense", "multivector", "sparse"]
 KINDS: tuple[Kind, ...] = ("dense", "multivector", "sparse")
 Using = Literal["hybrid", "dense", "multivector", "sparse"]
+TokenStorage = Literal["int8", "int4", "1bit"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -71,8 +72,13 @@ class DenseConfig(_Section):
 
 
 class MultiVectorConfig(_Section):
-    """Pooled token vectors a passage, searched by exact MaxSim."""
+    """Pooled token vectors a passage, searched by exact MaxSim.
 
+    Eight bits a value find what exact vectors find; four and one take less room and find less,
+    unless the best are rescored with three bits more.
+    """
+
+    storage: TokenStorage = "int8"
     dim: int = Field(128, ge=8)
     pool_factor: float = Field(2.0, ge=1)
     rescore: int = Field(4, ge=0, description="candidates a result, rescored; 0: none")

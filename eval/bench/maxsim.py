@@ -29,7 +29,8 @@ from ragib.eval.bench.common import markdown_table, provenance, report, run
 from ragib.extras import require
 from ragib.indexes.base import Batch, Queries
 from ragib.indexes.maxsim import exact_int8
-from ragib.indexes.multivector import MultiVectorEngine, MultiVectorSearcher
+from ragib.indexes.multivector import MultiVectorEngine
+from ragib.indexes.multivector_search import MultiVectorSearcher
 from ragib.indexes.pooling import normalised
 from ragib.types import Passage
 
