@@ -13,7 +13,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ragib.extras import installed, require
 from ragib.indexes.ward import Clusters, Matrix, ward
+from ragib.indexes.ward_batch import by_torch
+
+Cluster = Callable[[Sequence[Matrix], Sequence[int]], list[Clusters]]
+"""Takes the vectors of passages and how many clusters each is to have."""
 
 Pooled = tuple[Matrix, NDArray[np.int64]]
 """Pooled vectors, `(m, d)` float32 of unit length, and the number of the one that each token went
@@ -33,15 +38,25 @@ def normalised(vectors: Matrix) -> Matrix:
     return scaled
 
 
+def clustered(passages: Sequence[Matrix], wanted: Sequence[int]) -> list[Clusters]:
+    """Cluster on a GPU where torch has one, else one passage after another by `ward`."""
+    if installed("torch") and require("torch", "pooling token vectors").cuda.is_available():
+        return by_torch(passages, wanted, "cuda")
+    return one_by_one(ward)(passages, wanted)
+
+
+def one_by_one(cluster: Callable[[Matrix, int], Clusters]) -> Cluster:
+    """Make a way to cluster one passage, such as `by_scipy`, one to cluster several."""
+    return lambda passages, wanted: list(map(cluster, passages, wanted))
+
+
 def pool(vectors: Matrix, factor: float) -> Pooled:
     """Pool the token vectors of one passage; see `pool_batch`."""
     return pool_batch([vectors], factor)[0]
 
 
 def pool_batch(
-    passages: Sequence[Matrix],
-    factor: float,
-    cluster: Callable[[Matrix, int], Clusters] = ward,
+    passages: Sequence[Matrix], factor: float, cluster: Cluster = clustered
 ) -> list[Pooled]:
     """Pool the token vectors of passages.
 
@@ -52,33 +67,28 @@ def pool_batch(
     factor
         Tokens a pooled vector, on average; 1 pools nothing. May be fractional.
     cluster
-        Takes vectors and a number of clusters; the ways in `ragib.indexes.ward` all give the same.
+        The way to cluster; all give the same clusters, see `ragib.indexes.ward` and
+        `ragib.indexes.ward_batch`.
 
     Raises
     ------
     InputError
         A vector is not finite.
     """
-    clusters = [_cluster(vectors, factor, cluster) for vectors in passages]
-    sums = [found[1] for found in clusters if found is not None]
-    ends = np.cumsum([len(part) for part in sums])
+    rests = [len(vectors) - PROTECTED for vectors in passages]
+    wanted = [max(int(rest // factor), 1) for rest in rests]
+    # What has few enough already, or nothing that may be pooled, stays as it is.
+    rows = [row for row, rest in enumerate(rests) if wanted[row] < rest]
+    found = cluster([passages[row][PROTECTED:] for row in rows], [wanted[row] for row in rows])
+    pooled = [(vectors, np.arange(len(vectors), dtype=np.int64)) for vectors in passages]
+    if not rows:
+        return pooled
+    ends = np.cumsum([len(sums) for _, sums in found])
     # All passages are scaled at once.
-    means = iter(np.split(normalised(np.concatenate(sums)), ends[:-1])) if sums else iter(())
-    return [
-        (vectors, np.arange(len(vectors), dtype=np.int64))
-        if found is None
-        else (
-            np.concatenate([vectors[:PROTECTED], next(means)]),
-            np.concatenate([np.arange(PROTECTED), PROTECTED + found[0]]),
+    means = np.split(normalised(np.concatenate([sums for _, sums in found])), ends[:-1])
+    for row, (labels, _), mean in zip(rows, found, means, strict=True):
+        pooled[row] = (
+            np.concatenate([passages[row][:PROTECTED], mean]),
+            np.concatenate([np.arange(PROTECTED), PROTECTED + labels]),
         )
-        for vectors, found in zip(passages, clusters, strict=True)
-    ]
-
-
-def _cluster(
-    vectors: Matrix, factor: float, cluster: Callable[[Matrix, int], Clusters]
-) -> Clusters | None:
-    """Cluster what may be pooled of a passage; `None` if that leaves it as it is."""
-    rest = len(vectors) - PROTECTED
-    wanted = max(int(rest // factor), 1)
-    return cluster(vectors[PROTECTED:], wanted) if wanted < rest else None
+    return pooled

@@ -17,7 +17,6 @@ that are equal but for rounding go the other way.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ragib.errors import InputError
+from ragib.errors import InputError, RagibError
 from ragib.extras import installed, require
 
 Matrix = NDArray[np.float32]
@@ -34,10 +33,8 @@ Clusters = tuple[NDArray[np.int64], Matrix]
 
 _PURPOSE = "pooling token vectors"
 
-_PATIENCE = math.inf
-"""Passages that SciPy clusters before the loops are compiled; compiling them takes as long as some
-6,000 of 128 tokens. Never, for now: the loops did not end on a passage of OTT-QA, in bfloat16.
-"""
+_PATIENCE = 6000
+"""Passages of 128 tokens that SciPy clusters in the time it takes to compile the loops."""
 
 _clustered = 0
 
@@ -45,8 +42,9 @@ _clustered = 0
 def ward(vectors: Matrix, wanted: int) -> Clusters:
     """Cluster vectors by `by_scipy`, and by `by_numba` where that is installed and pays.
 
-    Compiling takes two or three seconds in every process, so short work is done without: see
-    `_PATIENCE`.
+    Compiling takes two or three seconds in every process, so short work is done without: the
+    loops are compiled once SciPy has taken as long as that. They are not kept on disk, where
+    numba pickles what it compiles.
     """
     global _clustered
     if _clustered < _PATIENCE or not installed("numba"):
@@ -83,10 +81,23 @@ def by_scipy(vectors: Matrix, wanted: int) -> Clusters:
 
 
 def by_numba(vectors: Matrix, wanted: int) -> Clusters:
-    """Cluster vectors as `by_scipy` does, in loops that leave other threads running."""
+    """Cluster vectors as `by_scipy` does, in loops that leave other threads running.
+
+    Raises
+    ------
+    InputError
+        A vector is not finite.
+    RagibError
+        The loops are defective: they would not end.
+    """
     merge, cut, add = compiled()
     vectors = np.ascontiguousarray(vectors)
     low, high, height = merge(_products(vectors))
+    if len(height) < len(vectors) - 1:
+        raise RagibError(
+            f"the clustering of {len(vectors)} token vectors does not end; "
+            "report it, and uninstall numba to cluster with SciPy until it is mended"
+        )
     order = np.argsort(height, kind="stable")
     labels, found = cut(low[order], high[order], height[order], wanted)
     return labels, add(vectors, labels, found)
@@ -102,9 +113,10 @@ def compiled() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., An
 
 
 def _products(vectors: Matrix) -> Matrix:
-    """Multiply all vectors with each other: `(t, t)`, symmetric.
+    """Multiply all vectors with each other, `(t, t)`.
 
-    One way for both, so that they start from the same bits.
+    One way for both, so that they start from the same bits; only the half above the diagonal is
+    read, since rounding need not leave the other the same.
     """
     products: Matrix = vectors @ vectors.T
     if not np.isfinite(products.diagonal().sum()):
@@ -121,20 +133,24 @@ def _merges(
     -------
     tuple
         In the order of the chain, `(t - 1,)` each: a vector of either cluster of a merge, and
-        their distance.
+        their distance. Fewer where a chain grew longer than there are clusters, which cannot be:
+        every step of it is shorter than the one before.
     """
     count = len(products)
     apart = np.empty((count, count))
     for i in range(count):
-        for j in range(count):
-            far = np.float32(1) - products[i, j]
-            apart[i, j] = min(max(far, np.float32(0)), np.float32(2))
         apart[i, i] = np.inf
-    # Distances are ordered as their bits are, and a minimum of integers is taken in vectors.
+        for j in range(i + 1, count):
+            far = np.float32(1) - products[i, j]
+            apart[i, j] = apart[j, i] = min(max(far, np.float32(0)), np.float32(2))
+    # Distances are ordered as their bits are, and a minimum of integers is taken in vectors. That
+    # holds for what is not negative: a cluster that went into another is infinitely far from all,
+    # since a distance left behind would be updated to the root of a negative number, whose bits
+    # come before those of any distance.
     bits = apart.view(np.int64)
     infinite = np.int64(0x7FF0000000000000)
     size = np.ones(count)
-    gone = np.zeros(count, np.int64)  # infinite for clusters that went into another
+    gone = np.zeros(count, np.bool_)
     name = np.arange(count)
     chain = np.empty(count, np.int64)
     low, high = np.empty(count - 1, np.int64), np.empty(count - 1, np.int64)
@@ -144,10 +160,10 @@ def _merges(
         if 2 * (count - merge) <= width:
             width = 0
             for i in range(len(gone)):
-                if gone[i] == 0:
+                if not gone[i]:
                     column = 0
                     for j in range(len(gone)):
-                        if gone[j] == 0:
+                        if not gone[j]:
                             apart[width, column] = apart[i, j]
                             column += 1
                     for j in range(length):
@@ -155,9 +171,9 @@ def _merges(
                             chain[j] = width
                     size[width], name[width] = size[i], name[i]
                     width += 1
-            gone = np.zeros(width, np.int64)
+            gone = np.zeros(width, np.bool_)
         if length == 0:
-            while gone[length] > 0:
+            while gone[length]:
                 length += 1
             chain[0], length = length, 1
         while True:
@@ -165,11 +181,13 @@ def _merges(
             row = bits[x]
             nearest = infinite
             for i in range(width):
-                nearest = min(nearest, row[i] | gone[i])
+                nearest = min(nearest, row[i])
             if length > 1 and row[chain[length - 2]] == nearest:
                 break
+            if length == count - merge:
+                return low[:merge], high[:merge], height[:merge]
             for i in range(width):
-                if row[i] | gone[i] == nearest:
+                if row[i] == nearest:
                     chain[length] = i
                     break
             length += 1
@@ -179,7 +197,7 @@ def _merges(
             x, y = y, x
         between = apart[x, y]
         low[merge], high[merge], height[merge] = name[x], name[y], between
-        gone[x] = infinite
+        gone[x] = True
         both = size[x] + size[y]
         one, other = apart[y], apart[x]
         for i in range(width):
@@ -193,6 +211,7 @@ def _merges(
         size[y] = both
         for i in range(width):
             apart[i, y] = one[i]
+            apart[i, x] = np.inf
     return low, high, height
 
 
