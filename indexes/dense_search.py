@@ -99,7 +99,7 @@ class DenseSearcher:
                 )
             result = self._search_segment(segment, queries, k, None if part.all() else part)
             found.append(shift(result, segment.start))
-        return merge(found, k)
+        return found[-1] if len(found) <= 2 else merge(found, k)
 
     def _search_segment(
         self, segment: Segment, queries: Vectors, k: int, mask: Mask | None
