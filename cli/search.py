@@ -44,6 +44,9 @@ BATCH = 64
 @click.argument("question", required=False)
 @click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits wanted.")
 @click.option("--using", type=click.Choice(get_args(Using)), default="hybrid", show_default=True)
+@click.option(
+    "--syntax", is_flag=True, help='Read "a phrase", +must, -not and term^2 in questions.'
+)
 @click.option("--queries", metavar="FILE", type=PATH, help='JSONL of {"_id", "text"}.')
 @click.option("--run", metavar="FILE", type=PATH, help="Where the TREC run goes.")
 @click.option("--tag", default="ragib", show_default=True, help="Name of the run.")
@@ -55,6 +58,7 @@ def search(
     question: str | None,
     k: int,
     using: Using,
+    syntax: bool,
     queries: Path | None,
     run: Path | None,
     tag: str,
@@ -73,7 +77,7 @@ def search(
         raise click.UsageError("give a QUESTION, or both --queries and --run")
     if question is not None:
         check_question(question)
-    config = RetrieverConfig(using=using, k=k)
+    config = RetrieverConfig(using=using, k=k, syntax=syntax)
     filters: dict[str, Any] = {"where": parse_where(where), "allow": (PUBLIC, *allow)}
     texts = _read_queries(queries) if queries else {}
     from ragib.indexes.index import Index

@@ -12,6 +12,7 @@ from ragib.extras import installed
 from ragib.indexes.accumulate import WINDOW, compiled
 from ragib.indexes.base import Mask, TopK
 from ragib.indexes.lists import TermList, TermLists
+from ragib.indexes.postings import Int32s
 from ragib.indexes.scoring import Weights, best_positive
 from ragib.indexes.topk import empty
 
@@ -57,6 +58,11 @@ class ListScorer:
             if asked:
                 best(asked, allowed, found.rows[i], found.scores[i])
         return found
+
+    def rows_of(self, term: str) -> Int32s:
+        """Return the live rows that hold a term, ascending."""
+        found = self._lists.find(term)
+        return self._lists.rows[:0] if found is None else self._lists.rows[found.start : found.stop]
 
     def _by_numba(self, asked: Asked, allowed: Mask | None, rows: Rows, best: Weights) -> None:
         lists = self._lists

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
+from typing import Any
 
 from ragib.config import KINDS, Kind, RetrieverConfig
 from ragib.encoders import Encoder
@@ -11,6 +13,7 @@ from ragib.indexes.base import Queries, TopK
 from ragib.indexes.engines import uses_encoder
 from ragib.indexes.filters import Where
 from ragib.indexes.hybrid import fuse_convex, fuse_rrf
+from ragib.indexes.operators import operated
 from ragib.indexes.snapshot import Snapshot
 from ragib.text import batched
 from ragib.types import Hit
@@ -46,7 +49,10 @@ def search_batch(
     if not (snapshot.alive if allowed is None else allowed).any():
         return [[] for _ in questions]
     hits: list[list[Hit]] = []
-    for batch in batched(questions, _BATCH):
+    parts: Iterable[tuple[list[str], Any]] = zip(batched(questions, _BATCH), repeat(allowed))
+    if config.syntax:
+        parts = operated(snapshot, questions, allowed)
+    for batch, allowed in parts:
         queries = _encode(snapshot, kinds, encoder, batch)
         depth = config.k if len(kinds) == 1 else max(config.k, config.depth)
         results = {kind: snapshot.searcher(kind).search(queries, depth, allowed) for kind in kinds}

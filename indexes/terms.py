@@ -37,6 +37,16 @@ _STOP_WORDS = {
     "turkish": "TURKISH",
 }
 """Language -> the name of its list in bm25s."""
+_CODES = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+    "nl": "dutch", "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+    "yi": "yiddish",
+}  # fmt: skip
+"""Code of ISO 639-1 -> language."""
 
 
 def terms(text: str, language: str) -> list[str]:
@@ -47,8 +57,10 @@ def terms(text: str, language: str) -> list[str]:
     text
         Any text.
     language
-        A Snowball stemmer (`english`, `german`, ...), or `none` to keep every word as it is.
-        Stop words are removed in the languages that have a list.
+        A Snowball stemmer (`english`, `german`, ...) or the code of its language (`en`, `de`), or
+        `none` to keep every word as it is. Stop words are removed in the languages that have a
+        list: Danish, Dutch, English, French, German, Italian, Norwegian, Portuguese, Russian,
+        Spanish, Swedish and Turkish.
 
     Raises
     ------
@@ -68,6 +80,7 @@ def check_language(language: str) -> None:
 def _term_of(language: str) -> Callable[[str], str | None]:
     if language == "none":
         return _unchanged
+    language = _CODES.get(language, language)
     known = ["none", *Stemmer.algorithms()]
     if language not in known:
         raise ConfigError(

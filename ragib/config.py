@@ -91,6 +91,7 @@ class SparseConfig(_Section):
     k1: float = Field(0.9, ge=0)
     b: float = Field(0.4, ge=0, le=1)
     language: str = "english"
+    title_boost: int = Field(1, ge=0, le=100, description="BM25: how often a title is counted")
     model: str | None = Field(None, description="learned: folder or hub name of a SparseEncoder")
 
 
@@ -134,6 +135,7 @@ class RetrieverConfig(_Section):
     depth: int = Field(100, ge=1, description="hits taken from each index before fusion")
     fusion: Literal["convex", "rrf"] = "convex"
     weights: Mapping[Kind, float] = {}
+    syntax: bool = Field(False, description='read "a phrase", +must, -not and term^2 in questions')
 
 
 class CompressorConfig(_Section):

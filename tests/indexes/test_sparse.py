@@ -5,6 +5,7 @@ from pathlib import Path
 import bm25s
 import numpy as np
 import pytest
+import Stemmer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,7 @@ from ragib.indexes.listscorer import ListScorer
 from ragib.indexes.postings import read_postings, write_postings
 from ragib.indexes.scoring import CsrScorer, QueryTerms
 from ragib.indexes.sparse import SparseEngine, SparseSearcher
-from ragib.indexes.terms import terms
+from ragib.indexes.terms import _CODES, _STOP_WORDS, terms
 from ragib.types import Passage
 from tests.oracle.bm25 import bm25
 
@@ -271,3 +272,35 @@ def test_counts_beyond_16_bits_saturate(tmp_path: Path) -> None:
     parts = build(engine, ["aa " * 70_000, "aa"], tmp_path, "long")
     found = engine.open(parts, np.ones(2, bool)).search(Queries(["aa"]), 2, None)
     assert found.rows.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("boost", [0, 1, 3])
+def test_a_title_counts_as_often_as_it_is_boosted(tmp_path: Path, boost: int) -> None:
+    engine = SparseEngine(SparseConfig(title_boost=boost, language="none"))
+    passages = [Passage("a", "d", "red cat", "iron"), Passage("b", "d", "iron cat")]
+    engine.encode(Batch(passages), tmp_path)
+    found = engine.open([tmp_path], np.ones(2, bool)).search(Queries(["iron"]), 2, None)
+    corpus = [["iron"] * boost + ["red", "cat"], ["iron", "cat"]]
+    assert_same(found, expect(bm25(["iron"], corpus, 0.9, 0.4), 2, [True, True]))
+    assert engine.describe().get("title_boost", 1) == boost
+
+
+def test_a_learned_engine_has_no_title_boost() -> None:
+    with pytest.raises(ConfigError, match="title_boost=2 is for BM25"):
+        SparseEngine(SparseConfig(engine="learned", model="any", title_boost=2))
+
+
+@pytest.mark.parametrize(("code", "language"), [("en", "english"), ("de", "german")])
+def test_a_language_has_a_code(code: str, language: str) -> None:
+    text = "The Houses Die Häuser und der Baum"
+    assert terms(text, code) == terms(text, language)
+    assert terms(text, code) != terms(text, "none")
+
+
+def test_every_code_is_of_a_language_that_stop_words_or_a_stemmer_know() -> None:
+    known = set(Stemmer.algorithms())
+    assert known >= set(_CODES.values())
+    assert len(set(_CODES.values())) == len(_CODES)
+    for language in _STOP_WORDS:
+        assert language in known
+        assert terms("zzz 7", language)[-1] == "7"
