@@ -30,7 +30,7 @@ const reset = () => {
     at(id).replaceChildren();
   }
   for (const id of ["answered", "timed", "found"]) at(id).hidden = true;
-  at("answer").classList.remove("abstained");
+  at("answer").classList.remove("abstained", "partial");
   say("", false);
 };
 
@@ -85,7 +85,7 @@ const showPassages = () => {
   at("found").hidden = !passages.length;
   at("passages").replaceChildren(
     ...passages.map((passage, i) => {
-      const place = `${passage.doc_id}:${passage.start}–${passage.end}`;
+      const place = `${passage.doc_id}:${passage.start}-${passage.end}`;
       const head = make("h3", null, `${i + 1}. `);
       if (passage.title && passage.title !== passage.doc_id) {
         head.append(make("bdi", null, passage.title), " ");
@@ -102,7 +102,7 @@ const showCitations = (annotations) => {
   at("citations").replaceChildren(
     ...cited.map((one) => {
       const rank = passages.findIndex((passage) => passage.id === one.passage_id) + 1;
-      const place = make("bdi", null, `${one.doc_id}:${one.start}–${one.end}`);
+      const place = make("bdi", null, `${one.doc_id}:${one.start}-${one.end}`);
       const link = rank ? make("a", { href: `#passage-${rank}` }, place) : place;
       return make("li", null, make("q", { dir: "auto" }, one.quote), " ", link);
     }),
@@ -226,6 +226,7 @@ const ask = async (question) => {
     if (asking !== mine) return;
     const stopped = mine.signal.aborted;
     say(stopped ? "Stopped." : `Failed: ${error.message}`, !stopped);
+    at("answer").classList.add("partial");
   }
   if (asking === mine) {
     asking = null;
