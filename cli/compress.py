@@ -62,6 +62,11 @@ SHOWN_BAD = 10
     "--risk", metavar="ALPHA", type=float, help="Probability of losing evidence (ib only)."
 )
 @click.option("--threshold", metavar="SCORE", type=float, help="Lowest score that is kept.")
+@click.option(
+    "--precision",
+    metavar="NAME",
+    help="auto, or int8: 8-bit integers on the CPU (ib only; needs ragib[onnx]).",
+)
 @click.option("--show-dropped", is_flag=True, help="List what was dropped, and why.")
 @skip_bad_option
 @json_option
@@ -76,6 +81,7 @@ def compress(
     budget: int | None,
     risk: float | None,
     threshold: float | None,
+    precision: str | None,
     show_dropped: bool,
     skip_bad: bool,
     as_json: bool,
@@ -93,6 +99,7 @@ def compress(
         "budget": budget,
         "risk": risk,
         "threshold": threshold,
+        "precision": precision,
     }
     chosen = {key: value for key, value in given.items() if value is not None}
     config = parse_config({"compressor": chosen}, "ragib compress").compressor

@@ -7,16 +7,15 @@ question and passage need not be read again for the others, in whatever company 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ragib.compressor.base import Compressor
-from ragib.compressor.calibration import load_calibration
+from ragib.compressor.calibration import Calibration
 from ragib.compressor.ib import IBCompressor
-from ragib.compressor.model import EvidenceModel, Outputs, load
+from ragib.compressor.model import EvidenceModel, Outputs
 from ragib.compressor.windows import Batch
 from ragib.extras import require
 from ragib.generators.base import Generator
@@ -73,15 +72,22 @@ def remember(compressor: Compressor) -> Compressor:
     return compressor
 
 
-def remembering_reader(generator: Generator, folder: Path | None) -> Generator:
-    """Return a reader with the weights of a folder that remembers; of other generators, itself."""
-    if not isinstance(generator, Reader) or folder is None:
+def remembering_reader(generator: Generator) -> Generator:
+    """Return a reader with the same weights that remembers; of other generators, itself."""
+    if not isinstance(generator, Reader):
         return generator
-    return Reader(lambda: (_remembering(load(folder)), load_calibration(folder)))
+
+    def source() -> tuple[EvidenceModel, Calibration]:
+        model, calibration = generator.loaded
+        return _remembering(model), calibration
+
+    return Reader(source)
 
 
 def _remembering(model: EvidenceModel) -> RememberingModel:
-    return RememberingModel(model.modules, model.tokenizer, model.special, model.settings)
+    return RememberingModel(
+        model.modules, model.tokenizer, model.special, model.settings, model.encode
+    )
 
 
 def _key(batch: Batch, row: int, length: int) -> bytes:

@@ -184,12 +184,14 @@ def compressor_settings(config: CompressorConfig, index: Index) -> str:
 
 
 def generator_settings(config: Config) -> str:
-    """Return all that decides what is answered, weights of a local folder too."""
+    """Return all that decides what is answered: weights of a local folder, and their precision."""
     values = config.generator.model_dump(
         mode="json", exclude={"api_key_env", "timeout", "retries", "concurrency"}
     )
     folder = generator_folder(config)
     files = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
+    if config.generator.name == "reader" and config.generator.model is None:
+        values["precision"] = config.compressor.precision
     return key_of(values, [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
 
 

@@ -23,7 +23,6 @@ from ragib.eval.remembering import remember, remembering_reader
 from ragib.eval.stages import (
     Stages,
     compressor_settings,
-    generator_folder,
     generator_settings,
     search,
 )
@@ -99,7 +98,7 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
         if keeps not in compressors or answers not in generators:
             rag = RAG.from_config(config, index=built.plain)
             compressors.setdefault(keeps, (rag.compressor, remember(rag.compressor)))
-            again = remembering_reader(rag.generator, generator_folder(config))
+            again = remembering_reader(rag.generator)
             generators.setdefault(answers, (rag.generator, again))
         lines.append(
             Line(

@@ -142,7 +142,9 @@ class CompressorConfig(_Section):
     """What is kept of the passages; at most one of `keep`, `budget`, `risk`, `threshold`.
 
     With none of the four, every compressor uses its own default. `model` is the folder or hub name
-    of the weights that `llmlingua-2` and `open-provence` are adapters of.
+    of the weights that `llmlingua-2` and `open-provence` are adapters of. `precision: auto`
+    computes a trained compressor in bfloat16 where the processor does, else in float32; `int8`
+    computes it on the CPU in 8-bit integers.
     """
 
     name: str = "ib"
@@ -151,6 +153,7 @@ class CompressorConfig(_Section):
     budget: int | None = Field(None, ge=1, description="tokens kept a question")
     risk: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: float | None = None
+    precision: Literal["auto", "int8"] = "auto"
 
     @model_validator(mode="after")
     def _one_mode(self) -> CompressorConfig:

@@ -17,7 +17,15 @@ from typing import Any
 
 from ragib.errors import InputError, RagibError
 
-_SHOWN = ("torch", "sentence-transformers", "transformers", "faiss-cpu", "bm25s", "numpy")
+_SHOWN = (
+    "torch",
+    "sentence-transformers",
+    "transformers",
+    "faiss-cpu",
+    "bm25s",
+    "numpy",
+    "onnxruntime",
+)
 
 
 def provenance() -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -46,8 +46,12 @@ def question_of(record: Record) -> Question:
 
 
 def named(name: str) -> Make:
-    """Return what makes the compressor of a name, or of a folder with weights."""
-    return lambda keep: load_compressor(CompressorConfig(name=name, keep=keep))
+    """Return what makes the compressor of a name, or of a folder with weights; `:int8` in int8."""
+    plain = name.removesuffix(":int8")
+    precision: Literal["auto", "int8"] = "auto" if plain == name else "int8"
+    return lambda keep: load_compressor(
+        CompressorConfig(name=plain, keep=keep, precision=precision)
+    )
 
 
 def at_shares(
@@ -186,7 +190,9 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--compressor", "names", multiple=True, help="name or folder of weights; default all")
+@click.option(
+    "--compressor", "names", multiple=True, help="NAME, NAME:int8 or folder; default: all"
+)
 @click.option("--set", "sets", multiple=True, type=click.Choice(SETS), help="default: all")
 @click.option("--limit", type=click.IntRange(min=1), help="questions a set")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")

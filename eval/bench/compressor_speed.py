@@ -2,6 +2,7 @@
 
 Passages of 128 tokens of real text, one question with 1, 8 or 32 of them, from text to evidence:
 splitting, reading (twice, as calibrated, and once), selecting. Each row is a process of its own.
+In int8 too, if the extra `onnx` is installed.
 `python -m ragib.eval.bench.compressor_speed --data DIR`.
 """
 
@@ -16,7 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -25,7 +26,12 @@ from ragib.compressor.training.records import read_records
 from ragib.compressor.windows import tokenise
 from ragib.config import CompressorConfig
 from ragib.eval.bench.common import markdown_table, report, run
+from ragib.extras import installed
 from ragib.types import Passage, Question
+
+Precision = Literal["auto", "int8"]
+Row = tuple[Precision, int, bool]
+"""Precision, passages at once, and whether they are read only once."""
 
 SIZES = (1, 8, 32)
 TOKENS = 128
@@ -49,9 +55,10 @@ def milliseconds(compressor: IBCompressor, question: Question) -> float:
     return 1000 * statistics.median(taken[2:]) / len(question.passages)
 
 
-def measure(data: Path, weights: Path | None, size: int, once: bool) -> dict[str, Any]:
+def measure(data: Path, weights: Path | None, row: Row) -> dict[str, Any]:
     """Measure one row in this process."""
-    compressor = load_ib(weights, CompressorConfig(name="ib", keep=0.2))
+    precision, size, once = row
+    compressor = _load(weights, precision)
     if once:
         single = replace(compressor.calibration, second=None)
         compressor = replace(compressor, calibration=single)
@@ -64,6 +71,7 @@ def measure(data: Path, weights: Path | None, size: int, once: bool) -> dict[str
             break
     question = question_with(texts[:size], record.question, tokenizer)
     return {
+        "precision": precision,
         "passages": size,
         "readings": 1 if once or compressor.calibration.second is None else 2,
         "ms": milliseconds(compressor, question),
@@ -71,35 +79,54 @@ def measure(data: Path, weights: Path | None, size: int, once: bool) -> dict[str
     }
 
 
+def _load(weights: Path | None, precision: Precision) -> IBCompressor:
+    return load_ib(weights, CompressorConfig(name="ib", keep=0.2, precision=precision))
+
+
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), help="default: shipped")
-@click.option("--row", nargs=2, type=int, hidden=True)
+@click.option("--row", type=(click.Choice(["auto", "int8"]), int, bool), hidden=True)
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
-def main(data: Path, weights: Path | None, row: tuple[int, int] | None, page: Path | None) -> None:
+def main(data: Path, weights: Path | None, row: Row | None, page: Path | None) -> None:
     """Measure on passages of dev.jsonl.gz in the folder DATA."""
     if row is not None:
-        print(json.dumps(measure(data, weights, row[0], bool(row[1]))))
+        print(json.dumps(measure(data, weights, row)))
         return
     command = [sys.executable, "-m", "ragib.eval.bench.compressor_speed", "--data", str(data)]
     command += ["--weights", str(weights)] if weights else []
+    precisions: tuple[Precision, ...] = ("auto",)
+    if installed("onnxruntime"):
+        precisions = ("auto", "int8")
+        _load(weights, "int8")  # makes what is kept, so that no row has to
     rows = [
         json.loads(
             subprocess.run(
-                [*command, "--row", str(size), str(int(once))], check=True, stdout=subprocess.PIPE
+                [*command, "--row", precision, str(size), str(once)],
+                check=True,
+                stdout=subprocess.PIPE,
             ).stdout
         )
+        for precision in precisions
         for once in (False, True)
         for size in SIZES
     ]
     table = markdown_table(
-        ["passages at once", "readings", "ms a passage", "peak MiB"],
+        ["precision: passages at once", "readings", "ms a passage", "peak MiB"],
         [
-            [r["passages"], r["readings"], f"{r['ms']:.1f}", f"{r['peak_bytes'] / 2**20:.0f}"]
+            [
+                f"{r['precision']}: {r['passages']}",
+                r["readings"],
+                f"{r['ms']:.1f}",
+                f"{r['peak_bytes'] / 2**20:.0f}",
+            ]
             for r in rows
         ],
     )
-    text = f"Passages of {TOKENS} tokens; median of {_ROUNDS} rounds.\n\n{table}"
+    text = (
+        f"Passages of {TOKENS} tokens; median of {_ROUNDS} rounds. auto is bfloat16 where the "
+        f"processor computes in it, else float32.\n\n{table}"
+    )
     report("compressor-speed", text, {"rows": rows}, page)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.compressor.calibration import Calibration, load_calibration
+from ragib.compressor.int8 import to_int8
 from ragib.compressor.model import EvidenceModel, load
 from ragib.compressor.reading import (
     NO_IDS,
@@ -139,7 +140,7 @@ def load_ib(folder: str | Path | None, config: CompressorConfig) -> IBCompressor
     folder
         Where `ragib train compressor` put it; none takes the weights that are shipped.
     config
-        Its limits; with none, the threshold of the weights' calibration.
+        Its limits; with none, the threshold of the weights' calibration. And its precision.
 
     Raises
     ------
@@ -147,6 +148,8 @@ def load_ib(folder: str | Path | None, config: CompressorConfig) -> IBCompressor
         The folder holds no model.
     ConfigError
         The weights are not calibrated to so small a risk.
+    MissingExtraError
+        What the precision needs is not installed.
     """
     place = WEIGHTS if folder is None else Path(folder)
     calibration = load_calibration(place)
@@ -155,7 +158,8 @@ def load_ib(folder: str | Path | None, config: CompressorConfig) -> IBCompressor
         threshold = calibration.threshold_for(config.risk)
     elif config.keep is None and config.budget is None and threshold is None:
         threshold = calibration.threshold
-    return IBCompressor(load(place), calibration, config.keep, config.budget, threshold)
+    model = to_int8(load(place, "cpu")) if config.precision == "int8" else load(place)
+    return IBCompressor(model, calibration, config.keep, config.budget, threshold)
 
 
 def best_evidence(scored: Scored, texts: Sequence[Text]) -> Ids:

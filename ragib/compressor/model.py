@@ -9,6 +9,7 @@ et al. 2025, arXiv:2501.16214), with the span head added.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,14 +60,22 @@ class Outputs:
     end: torch.Tensor
 
 
+Encode = Callable[[Batch], "torch.Tensor"]
+"""Computes the last hidden states of a batch, `(b, t, h)` float32."""
+
+
 @dataclass(frozen=True)
 class EvidenceModel:
-    """An encoder with three heads; `modules` holds `encoder`, `tokens` (3 rows), `passage` (1)."""
+    """An encoder with three heads; `modules` holds `encoder`, `tokens` (3 rows), `passage` (1).
+
+    With `encode`, that stands in for the encoder, and the model can only read.
+    """
 
     modules: torch.nn.ModuleDict
     tokenizer: Any
     special: Special
     settings: Settings
+    encode: Encode | None = None
 
     @property
     def device(self) -> torch.device:
@@ -84,9 +93,23 @@ class EvidenceModel:
             `(b, t)` in [0, 1]: how much of each token's word is shown; the rest is the mask token.
         """
         torch = require("torch", _PURPOSE)
-        ids, types, mask, passage = (
-            torch.from_numpy(part).to(self.device)
-            for part in (batch.ids, batch.types, batch.mask, batch.passage)
+        modules: Any = self.modules
+        states = self._states(batch, gate)
+        logits = modules["tokens"](states).float()
+        relevance = modules["passage"](states[:, 0]).float().squeeze(-1)
+        allowed = torch.from_numpy(batch.passage).to(self.device, copy=True)
+        allowed[:, 0] = True
+        start, end = (logits[..., column].masked_fill(~allowed, float("-inf")) for column in (1, 2))
+        return Outputs(relevance, logits[..., 0], start, end)
+
+    def _states(self, batch: Batch, gate: torch.Tensor | None) -> torch.Tensor:
+        if self.encode is not None:
+            assert gate is None
+            return self.encode(batch)
+        library = require("torch", _PURPOSE)
+        ids, types, mask = (
+            library.from_numpy(part).to(self.device)
+            for part in (batch.ids, batch.types, batch.mask)
         )
         modules: Any = self.modules
         encoder = modules["encoder"]
@@ -97,16 +120,11 @@ class EvidenceModel:
             inputs["input_ids"] = ids
         else:
             words = encoder.get_input_embeddings()
-            hidden = words(torch.full_like(ids[:1, :1], self.special.mask))
+            hidden = words(library.full_like(ids[:1, :1], self.special.mask))
             shown = gate.unsqueeze(-1)
             inputs["inputs_embeds"] = shown * words(ids) + (1 - shown) * hidden
-        states = encoder(**inputs).last_hidden_state
-        logits = modules["tokens"](states).float()
-        relevance = modules["passage"](states[:, 0]).float().squeeze(-1)
-        allowed = passage.clone()
-        allowed[:, 0] = True
-        start, end = (logits[..., column].masked_fill(~allowed, float("-inf")) for column in (1, 2))
-        return Outputs(relevance, logits[..., 0], start, end)
+        states: torch.Tensor = encoder(**inputs).last_hidden_state
+        return states
 
     def freeze_words(self) -> None:
         """Keep the word embeddings as they are in the base: half the weights, none of the gain."""

@@ -42,7 +42,8 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     config
         `name` is one of `COMPRESSORS`, or a folder with the weights of a trained compressor;
         `model` says where those of `PUBLISHED` are. Baselines and `llmlingua-2` keep
-        `DEFAULT_KEEP` of the words where no limit is given.
+        `DEFAULT_KEEP` of the words where no limit is given. Only a trained compressor knows a
+        `precision`.
     encoder
         Scores sentences for `embedding-sentence`, and counts the tokens of a budget; without one,
         the built-in encoder is loaded where one is needed.
@@ -71,6 +72,11 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
             f"{did_you_mean(name, COMPRESSORS)}; there are {', '.join(COMPRESSORS)}"
         )
     _check_limits(config)
+    if config.precision != "auto":
+        raise ConfigError(
+            f"compressor.precision: only a trained compressor (ib) computes in {config.precision}, "
+            f"{name} does not; drop it"
+        )
     if name == "open-provence":
         from ragib.compressor.open_provence import load_open_provence
 

@@ -35,12 +35,13 @@ class Reader:
         self._source = source
 
     @cached_property
-    def _loaded(self) -> tuple[EvidenceModel, Calibration]:
+    def loaded(self) -> tuple[EvidenceModel, Calibration]:
+        """The model and its calibration."""
         return self._source()
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Answer a batch; one generation a request, in their order."""
-        model, calibration = self._loaded
+        model, calibration = self.loaded
         titles = {name: title for request in requests for name, title in request.titles.items()}
         asked = [(request.question, request.evidence) for request in requests]
         found = find_answers(model, asked, titles)

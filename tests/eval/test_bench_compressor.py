@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ragib.compressor.training.records import read_records
-from ragib.errors import InputError
+from ragib.errors import ConfigError, InputError
 from ragib.eval.bench.compressor import (
     best_possible,
     by_source,
@@ -31,6 +31,11 @@ def test_measuring_a_set(tmp_path: Path) -> None:
     assert row["5%"] == 1.0
     assert row["kept 5%"] == pytest.approx(7 / 14)
     assert measure("truncate", named("truncate"), "dev", [asked])["5%"] == 0.0
+
+
+def test_a_name_can_ask_for_int8() -> None:
+    with pytest.raises(ConfigError, match=r"compressor\.precision: .* bm25-sentence does not"):
+        named("bm25-sentence:int8")(0.5)
 
 
 def test_a_set_without_judged_questions_is_refused(tmp_path: Path) -> None:

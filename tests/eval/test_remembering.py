@@ -83,7 +83,7 @@ def test_old_ones_are_forgotten(weights, reads, monkeypatch):
 
 def test_a_reader_reads_each_pair_once(weights, reads):
     plain = load_reader(weights)
-    again = remembering_reader(plain, weights)
+    again = remembering_reader(plain)
     requests = [
         Request("who built it?", tuple(Evidence(p.id, 0, 20, p.text[:20], 1.0) for p in chosen))
         for chosen in (PASSAGES[:2], PASSAGES[1:], PASSAGES)
@@ -96,7 +96,7 @@ def test_a_reader_reads_each_pair_once(weights, reads):
     assert len(reads) == before
 
 
-def test_what_has_no_model_is_left_alone(weights):
+def test_what_has_no_model_is_left_alone():
     generator, compressor = SentenceGenerator(), KeepAll()
     assert remember(compressor) is compressor
-    assert remembering_reader(generator, weights) is generator
+    assert remembering_reader(generator) is generator

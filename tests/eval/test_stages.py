@@ -164,6 +164,17 @@ def test_settings_of_a_generator(tmp_path):
     assert generator_settings(config(name="reader", model=str(tmp_path))) != before
 
 
+def test_the_precision_of_the_compressor_is_that_of_a_reader_without_weights_of_its_own(tmp_path):
+    def settings(precision: str, **generator) -> str:
+        values = {"generator": generator, "compressor": {"precision": precision}}
+        return generator_settings(parse_config(values, "test"))
+
+    own = {"name": "reader", "model": str(tmp_path)}
+    assert settings("int8", name="reader") != settings("auto", name="reader")
+    assert settings("int8", **own) == settings("auto", **own)
+    assert settings("int8", name="sentence") == settings("auto", name="sentence")
+
+
 def test_the_reader_reads_with_the_weights_of_the_compressor(tmp_path):
     values = {"generator": {"name": "reader"}, "compressor": {"name": str(tmp_path)}}
     assert generator_folder(parse_config(values, "test")) == tmp_path
