@@ -58,10 +58,10 @@ def ask(
         overrides = (*overrides, f"generator.name={generator}")
     config = load_config(config_file, overrides)
     condition = parse_where(where)
-    from ragib.indexes.index import Index
+    from ragib.indexes.qdrant import open_index
     from ragib.pipeline import RAG
 
-    with Index.open(directory, verify=verify) as index:
+    with open_index(directory, config.retriever.store, verify=verify) as index:
         rag = RAG.from_config(config, index=index)
         try:
             answer = rag.ask(question, where=condition, allow=(PUBLIC, *allow))

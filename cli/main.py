@@ -22,6 +22,7 @@ VERBS = {
     "add": "Add documents to an index, or replace them.",
     "delete": "Delete documents from an index.",
     "compact": "Merge what additions and deletions left behind.",
+    "push": "Write an index to a Qdrant server.",
     "verify": "Reread every file of an index and check it.",
     "info": "Describe an index.",
     "search": "Find the passages that best match a question.",
@@ -40,7 +41,7 @@ VERBS = {
 _MODULES = {"eval": "evaluate"}
 """Verbs that are words of Python, and what their module and command object are called."""
 
-RESUMABLE = frozenset({"index", "add", "compress", "demo", "eval"})
+RESUMABLE = frozenset({"index", "add", "push", "compress", "demo", "eval"})
 """Verbs that keep finished work when they are interrupted."""
 
 

@@ -15,8 +15,8 @@ from ragib.indexes import write
 from ragib.indexes.build import Progress
 from ragib.indexes.engines import encoder_for
 from ragib.indexes.filters import Where
+from ragib.indexes.generation import Generation
 from ragib.indexes.lock import tidy
-from ragib.indexes.manifest import describe
 from ragib.indexes.search import search_batch
 from ragib.indexes.snapshot import Snapshot
 from ragib.types import PUBLIC, Document, Hit, Passage
@@ -25,15 +25,15 @@ _DEFAULT = IndexConfig()
 
 
 class Index:
-    """An index directory, opened at its current generation.
+    """An index, opened at its current generation.
 
-    Open one with `Index.open`, make one with `Index.build`. What is read stays at the generation
+    Open one with `Index.open`, make one with `Index.build`; `ragib.indexes.qdrant.open_index` opens
+    one that was pushed to a server, which can only be read. What is read stays at the generation
     that was current then, whatever other processes write, until `refresh`. Searching is safe from
     several threads.
     """
 
-    def __init__(self, snapshot: Snapshot, encoder: Encoder | None) -> None:
-        self.path = snapshot.root
+    def __init__(self, snapshot: Generation, encoder: Encoder | None) -> None:
         self._snapshot = snapshot
         self._encoder = encoder
         self._closed = False
@@ -157,7 +157,7 @@ class Index:
 
     def refresh(self) -> Index:
         """Move on to the generation that is current now."""
-        self._snapshot = Snapshot(self.path)
+        self._snapshot = self._snapshot.renewed()
         return self
 
     def search(
@@ -248,7 +248,7 @@ class Index:
         """Return the passage with this id, or raise `InputError` if there is none."""
         passage = self._open().find_passage(id)
         if passage is None:
-            raise InputError(f"{self.path}: there is no passage {id!r}")
+            raise InputError(f"{self._snapshot.name}: there is no passage {id!r}")
         return passage
 
     def passages(self) -> Iterator[Passage]:
@@ -269,9 +269,14 @@ class Index:
         manifest = self._open().manifest
         encoder = encoder_for(manifest.config, self._encoder, manifest.encoder)
         if encoder is None:
-            raise InputError(f"{self.path}: a sparse index has no encoder")
+            raise InputError(f"{self._snapshot.name}: a sparse index has no encoder")
         self._encoder = encoder
         return encoder
+
+    @property
+    def path(self) -> Path:
+        """The index directory; raises `StoreError` for an index on a server."""
+        return self._snapshot.root
 
     @property
     def config(self) -> IndexConfig:
@@ -280,7 +285,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """Return what there is to know about the index, as JSON values."""
-        return {"path": str(self.path), **describe(self._open().manifest)}
+        return self._open().info()
 
     def close(self) -> None:
         """Let go of the generation; the index cannot be used afterwards."""
@@ -299,11 +304,11 @@ class Index:
 
     def __repr__(self) -> str:
         manifest = self._snapshot.manifest
-        return f"Index({str(self.path)!r}, {manifest.passages:,} passages)"
+        return f"Index({self._snapshot.name!r}, {manifest.passages:,} passages)"
 
-    def _open(self) -> Snapshot:
+    def _open(self) -> Generation:
         if self._closed:
-            raise IndexDirError(f"{self.path}: the index has been closed")
+            raise IndexDirError(f"{self._snapshot.name}: the index has been closed")
         return self._snapshot
 
     def _renewed(self) -> Index:

@@ -12,9 +12,9 @@ from ragib.errors import InputError, did_you_mean
 from ragib.indexes.base import Queries, TopK
 from ragib.indexes.engines import uses_encoder
 from ragib.indexes.filters import Where
+from ragib.indexes.generation import Generation
 from ragib.indexes.hybrid import fuse_convex, fuse_rrf
 from ragib.indexes.operators import operated
-from ragib.indexes.snapshot import Snapshot
 from ragib.text import batched
 from ragib.types import Hit
 
@@ -23,7 +23,7 @@ _BATCH = 256
 
 
 def search_batch(
-    snapshot: Snapshot,
+    snapshot: Generation,
     encoder: Callable[[], Encoder],
     questions: Sequence[str],
     config: RetrieverConfig,
@@ -46,7 +46,7 @@ def search_batch(
             raise InputError(f"a question must not be empty, got {question!r}")
     kinds = _kinds(snapshot, config)
     allowed = snapshot.allowed(where, allow)
-    if not (snapshot.alive if allowed is None else allowed).any():
+    if snapshot.nothing(allowed):
         return [[] for _ in questions]
     hits: list[list[Hit]] = []
     parts: Iterable[tuple[list[str], Any]] = zip(batched(questions, _BATCH), repeat(allowed))
@@ -55,12 +55,12 @@ def search_batch(
     for batch, allowed in parts:
         queries = _encode(snapshot, kinds, encoder, batch)
         depth = config.k if len(kinds) == 1 else max(config.k, config.depth)
-        results = {kind: snapshot.searcher(kind).search(queries, depth, allowed) for kind in kinds}
+        results = snapshot.find(kinds, queries, depth, allowed)
         hits += _hits(snapshot, results, _fuse(results, config))
     return hits
 
 
-def _kinds(snapshot: Snapshot, config: RetrieverConfig) -> tuple[Kind, ...]:
+def _kinds(snapshot: Generation, config: RetrieverConfig) -> tuple[Kind, ...]:
     have = snapshot.manifest.config.kinds
     if config.using == "hybrid":
         for kind in config.weights:
@@ -76,13 +76,11 @@ def _kinds(snapshot: Snapshot, config: RetrieverConfig) -> tuple[Kind, ...]:
 
 
 def _encode(
-    snapshot: Snapshot, kinds: Sequence[Kind], encoder: Callable[[], Encoder], texts: list[str]
+    snapshot: Generation, kinds: Sequence[Kind], encoder: Callable[[], Encoder], texts: list[str]
 ) -> Queries:
     if not uses_encoder(kinds):
         return Queries(texts)
-    engines = [snapshot.engine(kind) for kind in kinds]
-    dense = any(engine.needs_dense for engine in engines)
-    tokens = any(engine.needs_tokens for engine in engines)
+    dense, tokens = snapshot.needs(kinds)
     return Queries(texts, encoder().queries(texts, dense=dense, tokens=tokens))
 
 
@@ -94,7 +92,7 @@ def _fuse(results: dict[Kind, TopK], config: RetrieverConfig) -> TopK:
     return fuse_convex(results, config.weights, config.k)
 
 
-def _hits(snapshot: Snapshot, results: dict[Kind, TopK], fused: TopK) -> list[list[Hit]]:
+def _hits(snapshot: Generation, results: dict[Kind, TopK], fused: TopK) -> list[list[Hit]]:
     passages = snapshot.rows(set(fused.rows[fused.rows >= 0].tolist()))
     hits: list[list[Hit]] = []
     for query, (rows, scores) in enumerate(zip(fused.rows, fused.scores, strict=True)):

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ragib.config import Kind
 from ragib.errors import IndexCorruptError, IndexDirError, InputError
-from ragib.indexes.base import Engine, Mask, Searcher
+from ragib.indexes.base import Engine, Mask, Queries, Searcher, TopK
 from ragib.indexes.durable import sha256_of
 from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.filters import Where, compile_where
-from ragib.indexes.manifest import FileRecord
+from ragib.indexes.manifest import FileRecord, describe
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.store import check_files, pin
 from ragib.types import PUBLIC, Passage
@@ -49,6 +49,7 @@ class Snapshot:
 
     def __init__(self, root: Path, *, verify: bool = False) -> None:
         self.root = root
+        self.name = str(root)
         self.manifest, descriptor = pin(root)
         self.close = weakref.finalize(self, os.close, descriptor)
         problems = list(check_files(root, self.manifest, whole=verify))
@@ -121,6 +122,27 @@ class Snapshot:
                 self._searchers[kind] = self.engine(kind).open(folders, self.alive)
             return self._searchers[kind]
 
+    def needs(self, kinds: Sequence[Kind]) -> tuple[bool, bool]:
+        """Say whether a search of these kinds needs vectors of the questions, and of their tokens.
+
+        Raises
+        ------
+        IndexDirError
+            As `engine`.
+        """
+        engines = [self.engine(kind) for kind in kinds]
+        return any(e.needs_dense for e in engines), any(e.needs_tokens for e in engines)
+
+    def find(
+        self, kinds: Sequence[Kind], queries: Queries, k: int, allowed: Mask | None
+    ) -> dict[Kind, TopK]:
+        """Return the best `k` rows of each query in each kind; see `Searcher.search`."""
+        return {kind: self.searcher(kind).search(queries, k, allowed) for kind in kinds}
+
+    def nothing(self, allowed: Mask | None) -> bool:
+        """Say whether no row may be returned."""
+        return not (self.alive if allowed is None else allowed).any()
+
     def allowed(self, where: Where | None, allow: Iterable[str]) -> Mask | None:
         """Flag the live rows a search may return; `None` stands for all of them.
 
@@ -188,6 +210,14 @@ class Snapshot:
             if found is not None and self.alive[offset + found[0]]:
                 return found[1]
         return None
+
+    def info(self) -> dict[str, Any]:
+        """Return what there is to know about the generation, as JSON values."""
+        return {"path": self.name, **describe(self.manifest)}
+
+    def renewed(self) -> Snapshot:
+        """Open the generation that is current now."""
+        return Snapshot(self.root)
 
     def rows(self, rows: Iterable[int]) -> dict[int, Passage]:
         """Return the passages of these rows."""

@@ -127,6 +127,22 @@ class IndexConfig(_Section):
         return self
 
 
+class StoreConfig(_Section):
+    """Where passages are searched: in the index directory, or on a Qdrant server (`ragib push`).
+
+    The key is read from the environment variable that `api_key_env` names.
+    """
+
+    name: Literal["native", "qdrant"] = "native"
+    url: str = "http://127.0.0.1:6333"
+    collection: str | None = Field(None, description="default: the name of the index directory")
+    api_key_env: str = "QDRANT_API_KEY"
+    hnsw_ef: int | None = Field(None, ge=1, description="breadth of dense search; default: exact")
+    candidates: int = Field(
+        1000, ge=0, description="hits of each other kind that MaxSim looks at; 0: at all passages"
+    )
+
+
 class RetrieverConfig(_Section):
     """How passages are found: one kind of index, or all of them fused."""
 
@@ -135,6 +151,7 @@ class RetrieverConfig(_Section):
     depth: int = Field(100, ge=1, description="hits taken from each index before fusion")
     fusion: Literal["convex", "rrf"] = "convex"
     weights: Mapping[Kind, float] = {}
+    store: StoreConfig = StoreConfig()
     syntax: bool = Field(False, description='read "a phrase", +must, -not and term^2 in questions')
 
 

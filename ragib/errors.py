@@ -49,6 +49,10 @@ class IndexLockedError(IndexDirError):
     """Another process is writing to the index."""
 
 
+class StoreError(RagibError):
+    """A vector database cannot be reached, refuses, or holds something else than expected."""
+
+
 class OfflineError(RagibError):
     """Something needs the network and the network is switched off."""
 
