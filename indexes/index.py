@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from ragib.config import IndexConfig, Kind, RetrieverConfig, Using
+from ragib.config import Candidates, IndexConfig, Kind, RetrieverConfig, Using
 from ragib.encoders import Encoder
 from ragib.errors import IndexDirError, InputError
 from ragib.indexes import write
@@ -169,6 +169,7 @@ class Index:
         where: Where | None = None,
         allow: Iterable[str] = (PUBLIC,),
         depth: int = 100,
+        candidates: Candidates = "all",
         fusion: Literal["convex", "rrf"] = "convex",
         weights: Mapping[Kind, float] | None = None,
     ) -> list[Hit]:
@@ -180,6 +181,7 @@ class Index:
             where=where,
             allow=allow,
             depth=depth,
+            candidates=candidates,
             fusion=fusion,
             weights=weights,
         )[0]
@@ -193,6 +195,7 @@ class Index:
         where: Where | None = None,
         allow: Iterable[str] = (PUBLIC,),
         depth: int = 100,
+        candidates: Candidates = "all",
         fusion: Literal["convex", "rrf"] = "convex",
         weights: Mapping[Kind, float] | None = None,
     ) -> list[list[Hit]]:
@@ -212,7 +215,10 @@ class Index:
         allow
             The asker's groups: a document is visible if it names one of them.
         depth
-            Hits taken from each kind before fusion.
+            Hits taken from each kind before fusion, and as candidates.
+        candidates
+            What multi-vector search scores: `all` passages, or what the `dense` or `sparse` index
+            or `both` find.
         fusion
             `convex` sums normalised scores, `rrf` reciprocal ranks.
         weights
@@ -225,7 +231,12 @@ class Index:
         """
         try:
             config = RetrieverConfig(
-                using=using, k=k, depth=depth, fusion=fusion, weights=weights or {}
+                using=using,
+                k=k,
+                depth=depth,
+                candidates=candidates,
+                fusion=fusion,
+                weights=weights or {},
             )
         except ValidationError as error:
             first = error.errors()[0]

@@ -17,7 +17,7 @@ from ragib.errors import InputError
 from ragib.extras import require
 from ragib.indexes import packed
 from ragib.indexes.base import Mask, Queries, TopK
-from ragib.indexes.codes import BITS, turned, unit
+from ragib.indexes.codes import BITS, decode, turned, unit
 from ragib.indexes.maxsim import Block, scan, score
 from ragib.indexes.projection import project
 from ragib.indexes.topk import empty, rank, select
@@ -218,14 +218,19 @@ class MultiVectorSearcher:
 
     def _restored(self, rows: NDArray[np.int64]) -> tuple[Matrix, NDArray[np.int64]]:
         """Fetch the vectors of rows, one passage after another, and how many each has."""
-        vectors, counts = [], []
+        codes, finer, scales, counts = [], [], [], []
         for number, position in self._find(rows):
             segment, offsets = self._segments[number], self._blocks[number].offsets
             lines = slice(offsets[position], offsets[position + 1])
-            count = lines.stop - lines.start
-            vectors.append(segment.vectors(lines, np.repeat(segment.scales[position], count)))
-            counts.append(count)
-        return np.concatenate(vectors), np.array(counts, np.int64)
+            codes.append(segment.codes[lines])
+            if segment.residual is not None:
+                finer.append(segment.residual[lines])
+            scales.append(segment.scales[position])
+            counts.append(lines.stop - lines.start)
+        each = np.repeat(np.array(scales, np.float32), counts)
+        levels = np.concatenate(finer) if finer else None
+        vectors = decode(np.concatenate(codes), levels, each, self._storage)
+        return vectors, np.array(counts, np.int64)
 
 
 def _groups(queries: Sequence[Matrix]) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ from ragib.config import KINDS, Kind, RetrieverConfig
 from ragib.encoders import Encoder
 from ragib.errors import InputError, did_you_mean
 from ragib.indexes.base import Queries, TopK
+from ragib.indexes.candidates import find_among, proposers
 from ragib.indexes.engines import uses_encoder
 from ragib.indexes.filters import Where
 from ragib.indexes.generation import Generation
@@ -45,6 +46,7 @@ def search_batch(
         if not isinstance(question, str) or not question.strip():
             raise InputError(f"a question must not be empty, got {question!r}")
     kinds = _kinds(snapshot, config)
+    asked = proposers(config, kinds, snapshot.manifest.config.kinds)
     allowed = snapshot.allowed(where, allow)
     if snapshot.nothing(allowed):
         return [[] for _ in questions]
@@ -53,9 +55,12 @@ def search_batch(
     if config.syntax:
         parts = operated(snapshot, questions, allowed)
     for batch, allowed in parts:
-        queries = _encode(snapshot, kinds, encoder, batch)
+        queries = _encode(snapshot, [*kinds, *asked], encoder, batch)
         depth = config.k if len(kinds) == 1 else max(config.k, config.depth)
-        results = snapshot.find(kinds, queries, depth, allowed)
+        if asked:
+            results = find_among(snapshot, kinds, asked, queries, allowed, config)
+        else:
+            results = snapshot.find(kinds, queries, depth, allowed)
         hits += _hits(snapshot, results, _fuse(results, config))
     return hits
 

@@ -18,6 +18,7 @@ from ragib.errors import ConfigError, did_you_mean
 Kind = Literal["dense", "multivector", "sparse"]
 KINDS: tuple[Kind, ...] = ("dense", "multivector", "sparse")
 Using = Literal["hybrid", "dense", "multivector", "sparse"]
+Candidates = Literal["all", "dense", "sparse", "both"]
 TokenStorage = Literal["int8", "int4", "1bit"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -144,11 +145,15 @@ class StoreConfig(_Section):
 
 
 class RetrieverConfig(_Section):
-    """How passages are found: one kind of index, or all of them fused."""
+    """How passages are found: one kind of index, or all of them fused.
+
+    `candidates` are what multi-vector search scores: all passages, or the best `depth` of others.
+    """
 
     using: Using = "hybrid"
     k: int = Field(5, ge=1)
     depth: int = Field(100, ge=1, description="hits taken from each index before fusion")
+    candidates: Candidates = "all"
     fusion: Literal["convex", "rrf"] = "convex"
     weights: Mapping[Kind, float] = {}
     store: StoreConfig = StoreConfig()
