@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import ragib
 from ragib import errors
 from ragib.errors import IndexDirError, RagibError
 from ragib.indexes.resume import Receipt
@@ -123,7 +122,7 @@ class _Worker:
 
 def _path() -> str:
     # Where this ragib is, installed or not; never the current folder.
-    here = str(Path(ragib.__file__).parent.parent)
+    here = str(Path(errors.__file__).parent.parent)
     return os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
 
 
