@@ -143,15 +143,15 @@ def train_recomp(records: Sequence[Record], schedule: Schedule, folder: Path) ->
 
 def _embed(model: Any, texts: Sequence[str]) -> torch.Tensor:  # noqa: ANN401
     """Embed texts, those of similar length together: one long sentence would pad all others."""
-    torch = require("torch", "training")
+    library = require("torch", "training")
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     parts = [
         model(model.preprocess([texts[i] for i in some]))["sentence_embedding"]
         for some in batched(order, _TOGETHER)
     ]
-    back = torch.empty(len(texts), dtype=torch.int64)
-    back[torch.tensor(order)] = torch.arange(len(texts))
-    unit: torch.Tensor = torch.nn.functional.normalize(torch.cat(parts), dim=-1)[back]
+    back = library.empty(len(texts), dtype=library.int64)
+    back[library.tensor(order)] = library.arange(len(texts))
+    unit: torch.Tensor = library.nn.functional.normalize(library.cat(parts), dim=-1)[back]
     return unit
 
 
