@@ -37,6 +37,7 @@ BATCH = 64
 @click.command(
     epilog=example(
         "ragib search idx 'who wrote it?' -k 5 --where 'year>=1990'",
+        "ragib search idx '\"iron bridge\" +river -toll' --syntax",
         "ragib search idx --queries queries.jsonl --run out.trec -k 100",
     )
 )

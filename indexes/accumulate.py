@@ -1,10 +1,11 @@
 """Scores added up term by term in memory with a place for every row, in compiled loops.
 
-All postings of all terms are read, and no score is ever looked at but where the largest of its
-block could be among the best. Leaving postings out by bounds on what terms can add (MaxScore,
-Turtle & Flood 1995) was tried, term by term and in windows of rows, and does not pay: with 170,000
-passages and questions of 11 terms it reads a third of the 98,000 postings, and looking up single
-rows in the lists left out takes longer than adding these up, 0.13 to 0.19 against 0.11 ms.
+All postings of all terms are read, and a score is only looked at where the largest of its block
+could be among the best. Leaving postings out by bounds on what terms can add (MaxScore, Turtle &
+Flood 1995) was tried, term by term and in windows of rows, and does not pay here: of 98,000
+postings that a question of 11 terms has in 170,000 passages a good half need not be read, but
+looking up single rows in the lists left out takes longer than adding those up would. Measured, in
+milliseconds: 0.11 for all, 0.13 to 0.19 term by term with bounds, 0.5 in windows with bounds.
 """
 
 from __future__ import annotations

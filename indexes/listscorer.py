@@ -43,13 +43,14 @@ class ListScorer:
     def __init__(self, lists: TermLists, patience: float = PATIENCE) -> None:
         self._lists = lists
         self.patience = patience
+        self._can_compile = installed("numba")
         self._local = threading.local()
 
     def __call__(self, bags: Sequence[Mapping[str, float]], k: int, allowed: Mask | None) -> TopK:
         """Return the best `k` rows above 0 of each question; ties are broken by the smaller row."""
         global _answered
         _answered += len(bags)
-        fast = _answered > self.patience and installed("numba")
+        fast = self._can_compile and _answered > self.patience
         best = self._by_numba if fast else self._by_numpy
         found = empty(len(bags), k)
         for i, bag in enumerate(bags):

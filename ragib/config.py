@@ -86,7 +86,10 @@ class MultiVectorConfig(_Section):
 
 
 class SparseConfig(_Section):
-    """Weighted terms a passage: BM25, or a learned sparse encoder."""
+    """Weighted terms a passage: BM25 as bm25s or rank-bm25 has it, or a learned sparse encoder.
+
+    `language` is that of stemmer and stop words, by its name or code; `none` for neither.
+    """
 
     engine: Literal["bm25s", "rank-bm25", "learned"] = "bm25s"
     k1: float = Field(0.9, ge=0)

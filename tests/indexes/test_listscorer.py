@@ -108,13 +108,13 @@ def test_a_process_is_patient_before_it_compiles(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(listscorer, "compiled", lambda: counted)
     monkeypatch.setattr(listscorer, "_answered", 0)
-    rows = [{"aa": 1.0}]
-    scorer = ListScorer(TermLists([postings(rows)], np.ones(1, bool), as_they_are), patience=2)
+    lists = TermLists([postings([{"aa": 1.0}])], np.ones(1, bool), as_they_are)
+    scorer = ListScorer(lists, patience=2)
     for expected in (0, 0, 1, 2):
         assert scorer([{"aa": 1.0}], 1, None).rows.tolist() == [[0]]
         assert len(calls) == expected
     monkeypatch.setattr(listscorer, "installed", lambda _: False)
-    assert scorer([{"aa": 1.0}], 1, None).rows.tolist() == [[0]]
+    assert ListScorer(lists, patience=2)([{"aa": 1.0}], 1, None).rows.tolist() == [[0]]
     assert len(calls) == 2
 
 
