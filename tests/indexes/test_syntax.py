@@ -12,6 +12,7 @@ from ragib.cli.main import cli
 from ragib.config import IndexConfig, RetrieverConfig, SparseConfig
 from ragib.errors import InputError
 from ragib.indexes.index import Index
+from ragib.indexes.operators import operated
 from ragib.indexes.syntax import Asked, parse
 from ragib.types import Document
 
@@ -93,6 +94,19 @@ def found(index: Index, question: str, config: RetrieverConfig = SPARSE) -> str:
 )
 def test_operators_decide_what_is_found(index: Index, question: str, expected: str) -> None:
     assert found(index, question) == expected
+
+
+def test_titles_that_are_not_indexed_hold_no_phrase(tmp_path: Path) -> None:
+    documents = [Document("a", "a fox", title="Old Bridge"), Document("b", "fox, an old bridge")]
+    config = IndexConfig(kinds=("sparse",), sparse=SparseConfig(title_boost=0))
+    with Index.build(documents, tmp_path / "idx", config) as index:
+        assert found(index, 'fox "old bridge"') == "b"
+        assert found(index, 'fox -"old bridge"') == "a"
+
+
+def test_an_index_elsewhere_has_no_operators() -> None:
+    with pytest.raises(InputError, match="need an index directory"):
+        next(operated(object(), ["fox"], None))
 
 
 def test_plain_questions_have_no_operators(index: Index) -> None:
