@@ -33,7 +33,10 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).retrieval --data $(DATA)/ir --page docs/benchmarks.md --readme README.md
 	$(BENCH).scale --data $(DATA)/corpus/ottqa --dtype bfloat16 --page docs/benchmarks.md
 	$(BENCH).maxsim --page docs/benchmarks.md
-	$(BENCH).pooling --page docs/benchmarks.md
+	$(BENCH).pooling --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).dense --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).sparse --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).opening --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md \
 	  --readme ragib/weights/README.md
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
