@@ -12,7 +12,7 @@ PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: demo test lint test-vllm bench clean
+.PHONY: demo test lint test-vllm fuzz bench clean
 
 demo: $(VENV)/embedded.stamp
 	$(VENV)/bin/ragib --offline demo
@@ -28,6 +28,10 @@ lint: $(VENV)/dev.stamp
 
 test-vllm: $(VLLM)/vllm.stamp
 	$(VLLM)/bin/python -m pytest -m vllm tests/vllm_engine
+
+# Ten minutes; also FUZZ_SECONDS=60, FUZZ_SEED=1, FUZZ_TARGET=html.
+fuzz: $(VENV)/dev.stamp
+	$(VENV)/bin/python -m tests.fuzz
 
 bench: $(VENV)/dev.stamp
 	$(BENCH).retrieval --data $(DATA)/ir --page docs/benchmarks.md --readme README.md

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from ragib.config import NOT_YAML
 from ragib.errors import InputError
 
 _CONDITION = re.compile(r"(?P<key>[^<>=!]+)(?P<operator>>=|<=|!=|=|>|<)(?P<value>.*)", re.DOTALL)
@@ -51,6 +52,6 @@ def parse_where(conditions: Iterable[str]) -> dict[str, Any] | None:
 def _value(text: str) -> str | int | float | bool | None:
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except NOT_YAML:
         return text
     return value if isinstance(value, int | float | bool | str) or text == "null" else text

@@ -27,7 +27,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ragib.config import Config, Using, parse_config
+from ragib.config import NOT_YAML, Config, Using, parse_config, shown
 from ragib.errors import ConfigError, did_you_mean
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -145,7 +145,7 @@ def parse_grid(text: str, source: str) -> Grid:
 def _file(text: str, source: str) -> _File:
     try:
         values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}")
@@ -161,7 +161,8 @@ def _file(text: str, source: str) -> _File:
             raise ConfigError(
                 f"{source}: unknown key {key!r}{did_you_mean(path[-1], known)}"
             ) from None
-        raise ConfigError(f"{source}: {key}: {first['msg']} (got {first['input']!r})") from None
+        got = shown(first["input"])
+        raise ConfigError(f"{source}: {key}: {first['msg']} (got {got})") from None
 
 
 def _combinations(lists: Lists, where: str) -> Iterator[dict[str, Any]]:
@@ -170,7 +171,7 @@ def _combinations(lists: Lists, where: str) -> Iterator[dict[str, Any]]:
         raise ConfigError(f"{where}: the grid is empty; give a key with a list of values")
     for key, values in lists.items():
         if not isinstance(values, list):
-            raise ConfigError(f"{where}: {key}: expected a list of values (got {values!r})")
+            raise ConfigError(f"{where}: {key}: expected a list of values (got {shown(values)})")
         if not values:
             raise ConfigError(f"{where}: {key}: the list is empty, so the grid is; name a value")
     for values in product(*lists.values()):

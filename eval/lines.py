@@ -50,6 +50,8 @@ def json_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             raise InputError(f"{where}: not valid JSON: {what} at column {error.colno}") from None
         except RecursionError:
             raise InputError(f"{where}: the JSON is nested too deeply") from None
+        except ValueError:  # Python reads integers of so many digits only when told to
+            raise InputError(f"{where}: it holds a number of more than 4,300 digits") from None
         if not isinstance(record, dict):
             raise InputError(f"{where}: expected one JSON object a line, found {kind(record)}")
         yield where, record

@@ -121,7 +121,7 @@ def from_bytes(data: bytes, source: Path) -> Manifest:
     """
     try:
         values = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IndexCorruptError(f"{source}: not valid JSON: {error}") from None
     version = values.get("format") if isinstance(values, dict) else None
     if not isinstance(version, int):

@@ -62,9 +62,10 @@ class PassageReader:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise IndexCorruptError(
-                f"{self.path}: {error}; check the index with `ragib verify`"
-            ) from None
+            raise self._damaged(error) from None
+
+    def _damaged(self, error: Exception) -> IndexCorruptError:
+        return IndexCorruptError(f"{self.path}: {error}; check the index with `ragib verify`")
 
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._explained(), self._lock:
@@ -74,7 +75,10 @@ class PassageReader:
     def documents(self) -> DocumentTable:
         """The place and access list of every document."""
         rows = self._query("SELECT first, count, access FROM document ORDER BY number")
-        table = np.array(rows, np.int64).reshape(-1, 3).T
+        try:
+            table = np.array(rows, np.int64).reshape(-1, 3).T
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self._damaged(error) from None
         return DocumentTable(*table)
 
     @cached_property
@@ -137,7 +141,11 @@ class PassageReader:
     def _passage(self, row: Any) -> Passage:  # noqa: ANN401
         _, id_, doc_id, text, title, start, end, metadata, access = row
         groups = self.access.get(access, ())
-        return Passage(id_, doc_id, text, title, start, end, json.loads(metadata), groups)
+        try:
+            values = json.loads(metadata)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise self._damaged(error) from None
+        return Passage(id_, doc_id, text, title, start, end, values, groups)
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -95,8 +95,8 @@ def holds_index(root: Path) -> bool:
         read_current(root)
     except IndexCorruptError:
         return True
-    except IndexDirError:
-        return False
+    except IndexDirError:  # what cannot be read is there all the same
+        return (root / "CURRENT").exists()
     return True
 
 
@@ -134,8 +134,11 @@ def pin(root: Path) -> tuple[Manifest, int]:
 
 
 def _read_manifest(descriptor: int, path: Path, current: Current) -> Manifest:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        data = file.read()
+    try:
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise IndexDirError(f"{path}: {error.strerror}") from None
     if hashlib.sha256(data).hexdigest() != current.sha256:
         raise IndexCorruptError(f"{path}: its SHA-256 is not what CURRENT says")
     manifest = from_bytes(data, path)

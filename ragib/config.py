@@ -6,6 +6,7 @@ be overridden one by one with dotted keys (`--set index.multivector.pool_factor=
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,6 +22,12 @@ Using = Literal["hybrid", "dense", "multivector", "sparse"]
 Candidates = Literal["all", "dense", "sparse", "both"]
 TokenStorage = Literal["int8", "int4", "1bit"]
 Share = Annotated[float, Field(gt=0, le=1)]
+
+NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
+"""What reading YAML raises; the second for a date like 2026-13-45, or bytes that are not UTF-8."""
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
 
 
 class _Section(BaseModel):
@@ -239,7 +246,7 @@ def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
         except OSError as error:
             raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except NOT_YAML as error:
             raise ConfigError(f"{source}: not valid YAML: {_one_line(error)}") from None
         if not isinstance(values, dict):
             raise ConfigError(f"{source}: expected keys and values, found {type(values).__name__}")
@@ -256,13 +263,18 @@ def parse_config(values: Mapping[str, Any], source: str) -> Config:
         raise ConfigError(f"{source}: {_explain(error)}") from None
 
 
+def shown(value: object) -> str:
+    """Write a value for a message, never at length: aliases of YAML can make one without end."""
+    return _REPR.repr(value)
+
+
 def _assign(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {override}: expected KEY=VALUE, as in retriever.k=10")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except NOT_YAML as error:
         raise ConfigError(f"--set {override}: not a YAML value: {_one_line(error)}") from None
     *path, last = key.split(".")
     node = values
@@ -281,8 +293,8 @@ def _explain(error: ValidationError) -> str:
         known = _keys_at(location[:-1])
         return f"unknown key {key!r}{did_you_mean(location[-1], known)}"
     value = first["input"]
-    shown = f" (got {value!r})" if not isinstance(value, Mapping | BaseModel) else ""
-    return f"{key}: {first['msg'].removeprefix('Value error, ')}{shown}"
+    got = f" (got {shown(value)})" if not isinstance(value, Mapping | BaseModel) else ""
+    return f"{key}: {first['msg'].removeprefix('Value error, ')}{got}"
 
 
 def _keys_at(location: list[str]) -> list[str]:

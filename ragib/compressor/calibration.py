@@ -100,7 +100,7 @@ def load_calibration(folder: Path) -> Calibration:
         return _calibration(values)
     except FileNotFoundError:
         return Calibration()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"{folder / FILE}: not a calibration: {error}") from None
 
 

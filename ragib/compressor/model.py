@@ -207,11 +207,16 @@ def load(folder: Path, device: str | None = None) -> EvidenceModel:
     """
     files = require("safetensors.torch", _PURPOSE)
     try:
-        settings = Settings(**json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
+        settings = _settings(json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))
         tensors = files.load_file(folder / _WEIGHTS)
     except OSError as error:
         raise InputError(f"{folder}: no evidence model: {error.strerror or error}") from None
-    except (ValueError, TypeError, require("safetensors", _PURPOSE).SafetensorError) as error:
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        require("safetensors", _PURPOSE).SafetensorError,
+    ) as error:
         raise InputError(f"{folder}: not an evidence model: {error}") from None
     if settings.format != _FORMAT:
         raise InputError(f"{folder}: format {settings.format} is not known; update ragib")
@@ -230,6 +235,17 @@ def load(folder: Path, device: str | None = None) -> EvidenceModel:
     model.modules.load_state_dict({name: t.float() for name, t in tensors.items()}, strict=False)
     model.modules.eval()
     return EvidenceModel(model.modules, model.tokenizer, model.special, settings)
+
+
+def _settings(values: Any) -> Settings:  # noqa: ANN401
+    settings = Settings(**values)
+    texts = settings.base, settings.base_revision
+    numbers = settings.max_tokens, settings.overlap, settings.format
+    if not all(type(value) is str for value in texts):
+        raise ValueError(f"{_SETTINGS}: base and base_revision must be texts, got {texts}")
+    if not all(type(value) is int and 0 < value < 1 << 20 for value in numbers):
+        raise ValueError(f"{_SETTINGS}: max_tokens, overlap and format must be counts: {numbers}")
+    return settings
 
 
 def _frozen(model: EvidenceModel) -> set[str]:

@@ -1,4 +1,7 @@
-"""A writer killed at any moment leaves the index as it was, or as it was to become."""
+"""A writer killed at any moment leaves the index as it was, or as it was to become.
+
+`KILLS=500 python -m pytest tests/faults/test_kill.py -k any_time` kills that often.
+"""
 
 import json
 import os
@@ -16,6 +19,9 @@ import victim
 from ragib.errors import IndexCorruptError, IndexDirError
 from ragib.indexes.index import Index
 from ragib.indexes.verify import verify
+
+ROUNDS = 40
+KILLS = int(os.environ.get("KILLS", "0"))
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +117,15 @@ def test_killed_before_any_file_system_event(verb, scratch, start, ask):
     assert not committed[0]
 
 
+@pytest.mark.timeout(0 if KILLS else 300)
 def test_killed_at_any_time(scratch, start, ask):
     """One index, changed and killed over and over: always some state it was meant to have."""
     path = scratch / "changing"
     shutil.copytree(start, path)
     rng = random.Random(7)
-    deaths = 0
-    for _ in range(40):
+    rounds = deaths = 0
+    while rounds < ROUNDS or deaths < KILLS:
+        rounds += 1
         verb = rng.choice(["overwrite", "add", "delete", "compact"])
         was, before = generation(path), victim.content(str(path))
         goal = scratch / "goal"

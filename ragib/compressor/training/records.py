@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def read_records(path: Path, sources: Iterable[str] = ()) -> Iterator[Record]:
 def _at(path: Path, number: int, text: str) -> Record:
     try:
         return record_of(json.loads(text))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         kind = "lacks the key " if isinstance(error, KeyError) else "not a record: "
         raise CorpusError(f"{path}:{number}: {kind}{error}") from None
 
@@ -116,7 +117,7 @@ def _passage(values: Mapping[str, Any], kind: str) -> LabelledPassage:
 
 
 def _spans(values: Iterable[Any], text: str) -> tuple[Span, ...]:
-    spans = tuple((int(start), int(end)) for start, end in values)
+    spans = tuple((index(start), index(end)) for start, end in values)
     for start, end in spans:
         if not 0 <= start < end <= len(text):
             raise ValueError(f"span [{start}, {end}) is not inside its text of {len(text)}")
