@@ -16,6 +16,7 @@ from ragib.errors import ConfigError
 from ragib.eval.cache import key_of
 from ragib.eval.encodings import RememberingEncoder
 from ragib.eval.rundir import to_json, write_lines
+from ragib.indexes.candidates import proposers
 from ragib.indexes.engines import uses_encoder
 from ragib.indexes.index import Index
 from ragib.indexes.store import holds_index
@@ -86,21 +87,23 @@ def shared_indexes(configs: Mapping[str, Config]) -> dict[str, IndexConfig]:
             whole += [exact] if exact not in whole else []
     grown: list[IndexConfig] = []
     for name, config in configs.items():
-        kind = config.retriever.using
-        if kind == "hybrid" or any(_serves(index, config) for index in whole):
+        needed = needed_kinds(config)
+        for kind in needed:
+            if kind not in config.index.kinds:
+                key = "using" if kind == config.retriever.using else "candidates"
+                raise ConfigError(
+                    f"pipeline {name!r}: retriever.{key} is {getattr(config.retriever, key)}, but "
+                    f"index.kinds holds only {', '.join(config.index.kinds)}"
+                )
+        if config.retriever.using == "hybrid" or any(_serves(index, config) for index in whole):
             continue
-        if kind not in config.index.kinds:
-            raise ConfigError(
-                f"pipeline {name!r}: retriever.using is {kind}, but index.kinds holds only "
-                f"{', '.join(config.index.kinds)}"
-            )
-        place = next((i for i, index in enumerate(grown) if _joins(index, config, kind)), None)
+        place = next((i for i, index in enumerate(grown) if _joins(index, config)), None)
         if place is None:
-            grown.append(_only(config.index, (kind,)))
+            grown.append(_only(config.index, needed))
         else:
-            section: dict[str, Any] = {kind: getattr(config.index, kind)}
+            section: dict[str, Any] = {kind: getattr(config.index, kind) for kind in needed}
             grown[place] = _only(
-                grown[place].model_copy(update=section), (*grown[place].kinds, kind)
+                grown[place].model_copy(update=section), (*grown[place].kinds, *needed)
             )
     return {
         name: next(index for index in [*whole, *grown] if _serves(index, config))
@@ -216,20 +219,29 @@ def _only(config: IndexConfig, kinds: Iterable[Kind]) -> IndexConfig:
     return config.model_copy(update=update)
 
 
+def needed_kinds(config: Config) -> list[Kind]:
+    """Return the kinds that a pipeline's search uses: its own, and what proposes candidates."""
+    using = config.retriever.using
+    kinds = config.index.kinds if using == "hybrid" else (using,)
+    return [*kinds, *proposers(config.retriever, kinds, KINDS)]
+
+
 def _serves(index: IndexConfig, config: Config) -> bool:
     if config.retriever.using == "hybrid":
         return index == _only(config.index, config.index.kinds)
-    kind = config.retriever.using
-    return (
+    return _alike(index, config.index) and all(
         kind in config.index.kinds
         and kind in index.kinds
-        and _alike(index, config.index)
         and getattr(index, kind) == getattr(config.index, kind)
+        for kind in needed_kinds(config)
     )
 
 
-def _joins(index: IndexConfig, config: Config, kind: Kind) -> bool:
-    same = kind not in index.kinds or getattr(index, kind) == getattr(config.index, kind)
+def _joins(index: IndexConfig, config: Config) -> bool:
+    same = all(
+        kind not in index.kinds or getattr(index, kind) == getattr(config.index, kind)
+        for kind in needed_kinds(config)
+    )
     return same and _alike(index, config.index)
 
 

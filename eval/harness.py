@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ragib.eval.answering import Line, Reply, reply
-from ragib.eval.builds import Progress, build_all, corpus_digest, shared_indexes
+from ragib.eval.builds import Progress, build_all, corpus_digest, needed_kinds, shared_indexes
 from ragib.eval.cache import Cache
 from ragib.eval.compare import against_first, headline
 from ragib.eval.cost import costs
@@ -127,13 +127,14 @@ def _measured(
         curves = dict(worked.curves.get(line.name, {}))
         if found.risk_coverage:
             curves["risk-coverage"] = found.risk_coverage
+        using = line.config.retriever.using
         pipelines.append(
             PipelineResult(
                 name=line.name,
                 settings=pipeline.settings,
                 measures=found.figures,
                 latency=timed.latency,
-                cost={**costs(line.built, line.config.retriever.using), **timed.cost},
+                cost={**costs(line.built, using, needed_kinds(line.config)), **timed.cost},
                 load=timed.load,
                 curves=curves,
                 errors=[f"{row.id}: {row.error}" for row in found.rows if row.error],

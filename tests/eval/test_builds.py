@@ -7,7 +7,7 @@ import pytest
 
 from ragib.config import ChunkConfig, Config, EncoderConfig, IndexConfig, MultiVectorConfig
 from ragib.encoders import load_encoder
-from ragib.errors import InputError
+from ragib.errors import ConfigError, InputError
 from ragib.eval.builds import build_all, corpus_digest, index_id, shared_indexes
 from ragib.eval.cost import costs, index_bytes
 from ragib.eval.encodings import RememberingEncoder
@@ -84,6 +84,21 @@ def test_kinds_that_are_not_searched_are_not_built(tiny):
     assert served["a"] != served["b"]
 
 
+def test_candidates_need_the_kinds_that_propose_them(tiny):
+    config = tiny(2, "multivector")
+    retriever = config.retriever.model_copy(update={"candidates": "sparse"})
+    asking = config.model_copy(update={"retriever": retriever})
+    served = shared_indexes({"a": config, "b": asking, "c": tiny(2, "dense")})
+    assert served["b"].kinds == ("dense", "multivector", "sparse")
+    assert shared_indexes({"b": asking})["b"].kinds == ("multivector", "sparse")
+    for using in ("multivector", "hybrid"):
+        index = config.index.model_copy(update={"kinds": ("dense", "multivector")})
+        other = retriever.model_copy(update={"using": using})
+        lacking = Config(index=index, retriever=other)
+        with pytest.raises(ConfigError, match=r"'b': retriever\.candidates is sparse, but"):
+            shared_indexes({"b": lacking})
+
+
 def test_other_passages_need_another_index(tiny):
     config = tiny(2, "sparse")
     chunk = {"chunk": ChunkConfig(max_tokens=80, overlap_tokens=0)}
@@ -124,6 +139,8 @@ def test_pool_factors_share_the_encoding(tiny, encoder, tmp_path, monkeypatch):
         total = index_bytes(one.index, "hybrid")
         assert total == alone.info()["bytes"]["total"]
         assert all(0 < index_bytes(one.index, kind) < total for kind in config.kinds)
+        alone_and_beside = [index_bytes(one.index, "multivector", b) for b in ((), ("sparse",))]
+        assert alone_and_beside[0] < alone_and_beside[1] < total
         assert costs(one, "hybrid")["build_seconds"] >= one.spared
     one_build = Counting(encoder)
     Index.build(DOCUMENTS, tmp_path / "one", wanted[0], encoder=one_build).close()
