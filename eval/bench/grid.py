@@ -35,13 +35,29 @@ def pipelines(chosen: Sequence[PipelineResult]) -> str:
     return markdown_table(header, rows)
 
 
+def brief(chosen: Sequence[PipelineResult]) -> str:
+    """Lay out pipelines for a page that has little room: the quality, and what it costs."""
+    measure = _quality(chosen)
+    rows = [
+        [
+            p.name,
+            f"{p.measures[measure].mean:.3f}",
+            f"{100 * p.measures['kept'].mean:.0f}",
+            _number(p.latency.get("total", {}), "p95"),
+            _number({k: v / _MB for k, v in p.cost.items()}, "index_bytes"),
+        ]
+        for p in chosen
+    ]
+    return markdown_table(["pipeline", measure, "% of words read", "p95 ms", "index MB"], rows)
+
+
 def best(results: RunResults) -> list[PipelineResult]:
     """Return the pipelines worth choosing, the quickest first.
 
     No other is at least as good in the first of `MEASURES` that all have, in time (p95) and in
     index bytes, and better in one of the three.
     """
-    measure = next(m for m in MEASURES if all(m in p.measures for p in results.pipelines))
+    measure = _quality(results.pipelines)
     points = [
         (-p.measures[measure].mean, p.latency["total"]["p95"], p.cost["index_bytes"])
         for p in results.pipelines
@@ -81,6 +97,10 @@ def section(results: RunResults) -> str:
     return "\n\n".join(parts)
 
 
+def _quality(chosen: Sequence[PipelineResult]) -> str:
+    return next(m for m in MEASURES if all(m in p.measures for p in chosen))
+
+
 def _measured(pipeline: PipelineResult, measure: str) -> str:
     found = pipeline.measures.get(measure)
     return "" if found is None else f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"
@@ -106,7 +126,7 @@ def main(rundir: Path, name: str, page: Path, readme: Path | None) -> None:
     print(text)
     write_section(page, name, text)
     if readme is not None:
-        write_section(readme, name, pipelines(best(results)))
+        write_section(readme, name, brief(best(results)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,10 @@ def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
     results = write_run(tmp_path / "run", count=3, queries=5)
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- grid -->\nold\n<!-- /grid -->\nafter\n")
+    readme = tmp_path / "readme.md"
+    readme.write_text("<!-- grid -->\n<!-- /grid -->\n")
     arguments = [str(tmp_path / "run"), "--name", "grid", "--page", str(page)]
+    arguments += ["--readme", str(readme)]
     outcome = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert outcome.exit_code == 0
     text = page.read_text()
@@ -25,6 +28,10 @@ def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
         [line] = [row for row in text.splitlines() if row.startswith(f"| {pipeline.name} |")]
         found = pipeline.measures["f1/squad2"]
         assert f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})" in line
+    assert any(
+        f"| {p.name} | {p.measures['f1/squad2'].mean:.3f} |" in readme.read_text()
+        for p in results.pipelines
+    )
     for rung in results.ladder:
         assert f"{rung.passages:,} documents" in text
         assert f"{rung.mean:.3f}" in text
