@@ -25,7 +25,7 @@ _TIMEOUT = 60
 _REFUSED = (401, 403)
 _GONE = 404
 _TOO_LARGE = 413
-_REASON = 160
+_REASON = 200
 """Characters shown of what went wrong."""
 
 
@@ -90,7 +90,7 @@ def explained(server: Server) -> Iterator[None]:
         raise StoreError(f"{server.url}: {_refusal(error, server.key_env)}") from None
     except kinds.ResponseHandlingException as error:
         source = error.source
-        reason = " ".join(f"{type(source).__name__}: {source}".rstrip(": ").split())[:_REASON]
+        reason = _shown(f"{type(source).__name__}: {source}".rstrip(": "))
         if isinstance(source, ValueError):
             raise StoreError(
                 f"{server.url}: it does not answer as Qdrant does ({reason}); check the address"
@@ -117,10 +117,16 @@ def _refusal(error: Any, key_env: str) -> str:  # noqa: ANN401
     try:
         said = json.loads(error.content)["status"]["error"]
     except (ValueError, KeyError, TypeError):
-        said = error.content[:200].decode("utf-8", "replace") or error.reason_phrase
+        said = error.content.decode("utf-8", "replace") or error.reason_phrase
+    said = _shown(str(said))
     if error.status_code == _GONE:
         said += "; if a later push has replaced it, open the index again"
     return f"the server answers with status {error.status_code}: {said}"
+
+
+def _shown(text: str) -> str:
+    """Put what a server says on one line, cut short and without control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_REASON]
 
 
 def _host(url: str) -> str:

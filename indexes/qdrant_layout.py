@@ -48,7 +48,7 @@ def check_name(name: str) -> str:
     if not name or name in (".", "..") or _FORBIDDEN.search(name) or len(name) > _LONGEST_NAME:
         raise InputError(
             f"{name!r} cannot be the name of a collection: it has 1 to {_LONGEST_NAME} characters "
-            'and none of <>:"/\\|?*; name another with --collection'
+            'and none of <>:"/\\|?*; name another (--collection, retriever.store.collection)'
         )
     return name
 

@@ -210,6 +210,19 @@ def test_offline_refuses(run: Run, sparse_index: Path, server: FakeServer) -> No
     assert server.log == []
 
 
+def test_what_a_server_says_is_shown_on_one_line_without_control_characters(
+    run: Run, sparse_index: Path, server: FakeServer
+) -> None:
+    def refuse(*request: object) -> None:
+        raise ValueError("no\x1b[31m such\n\nthing " + "x" * 1000)
+
+    server.answer = refuse  # type: ignore[method-assign]
+    result = run("push", sparse_index, "--url", server.url)
+    assert result.exit_code == 1
+    assert "no [31m such thing xxx" in result.stderr
+    assert len(result.stderr) < 400 and len(result.stderr.splitlines()) == 1
+
+
 def test_a_key_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", "schlüssel")
     with pytest.raises(ConfigError, match="QDRANT_API_KEY holds no API key"):

@@ -1,6 +1,7 @@
 """The same questions to an index directory and to a Qdrant store get the same answers.
 
-With `RAGIB_QDRANT_URL` set (and `QDRANT_API_KEY`, if it asks for one), a real server is asked too.
+With `RAGIB_QDRANT_URL` set (and `QDRANT_API_KEY`, if it asks for one), a real server is asked too;
+on this machine, or forwarded to it, since tests may reach no other.
 """
 
 from __future__ import annotations
