@@ -10,7 +10,6 @@ never accepted. Clients and server share the machine.
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import subprocess
@@ -95,10 +94,7 @@ async def press(
 ) -> tuple[Load, float]:
     """Ask for a while, call `end`, and go on until the server refuses connections.
 
-    Returns
-    -------
-    load, lasted
-        `lasted` are the seconds until `end` was called.
+    Returns what the clients saw, and the seconds until `end` was called.
     """
     httpx = require("httpx", "the load on a server")
     load = Load()
@@ -247,8 +243,7 @@ def main(
     options += [word for one in overrides for word in ("--set", one)]
     with _index(index, asked) as (place, passages):
         row = measure(place, questions, clients, seconds, options)
-    cores = len(os.sched_getaffinity(0))
-    report("serving", told(row, passages, options), {**row, "cores": cores}, page)
+    report("serving", told(row, passages, options), row, page)
 
 
 if __name__ == "__main__":

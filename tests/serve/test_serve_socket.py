@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -132,3 +135,32 @@ def test_many_at_once_all_get_their_own_answer():
     with serving(pipeline(), concurrency=3) as (url, _):
         responses = asyncio.run(everybody(url))
     assert [r.json()["question"] for r in responses] == [f"number {n}" for n in range(60)]
+
+
+STUCK = """
+import os, time
+from ragib.serve.listening import address_of, listen
+from ragib.serve.running import serve
+from ragib.serve.settings import Settings
+from tests.serve.pipelines import pipeline
+
+with listen("127.0.0.1", 0, ()) as listener:
+    print(address_of(listener), flush=True)
+    rag = pipeline((lambda: time.sleep(600),))
+    print(serve(rag, Settings(deadline=0.5, grace=1), listener), flush=True)
+os._exit(0)
+"""
+
+
+def test_work_that_never_ends_does_not_keep_the_server_from_ending():
+    command = [sys.executable, "-c", STUCK]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = process.stdout.readline().strip()
+            assert httpx.post(url + CHAT, json=asking(), timeout=60).status_code == 504
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert out.strip() == "Ended(cut=0, stuck=1)"
+    assert process.returncode == 0
