@@ -84,14 +84,16 @@ def ladder(results: RunResults) -> str:
         cells = [f"{r.mean:.3f} ({r.low:.3f} to {r.high:.3f})" if r else "" for r in rungs]
         rows.append([kind, *cells])
     measure = results.ladder[0].measure
-    return markdown_table([measure, *(f"{size:,} documents" for size in sizes)], rows)
+    return markdown_table([measure, *(f"{size:,} passages" for size in sizes)], rows)
 
 
 def section(results: RunResults) -> str:
     """Lay out the whole section: how it was run, then its tables."""
     manifest: Mapping[str, Any] = results.manifest
     lines = [f"- {key}: `{manifest[key]}`" for key in ("date", "command") if key in manifest]
-    parts = ["\n".join(lines), pipelines(results.pipelines)]
+    parts = ["\n".join(lines)]
+    if len(results.pipelines) > 1:
+        parts.append(pipelines(results.pipelines))
     if results.ladder:
         parts.append(ladder(results))
     return "\n\n".join(parts)

@@ -33,7 +33,7 @@ def test_a_run_becomes_a_section_of_a_page(tmp_path: Path) -> None:
         for p in results.pipelines
     )
     for rung in results.ladder:
-        assert f"{rung.passages:,} documents" in text
+        assert f"{rung.passages:,} passages" in text
         assert f"{rung.mean:.3f}" in text
 
 
