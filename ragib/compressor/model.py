@@ -241,7 +241,7 @@ def _settings(values: Any) -> Settings:  # noqa: ANN401
     settings = Settings(**values)
     texts = settings.base, settings.base_revision
     numbers = settings.max_tokens, settings.overlap, settings.format
-    if not all(type(value) is str for value in texts):
+    if not all(type(value) is str and value.strip() for value in texts):
         raise ValueError(f"{_SETTINGS}: base and base_revision must be texts, got {texts}")
     if not all(type(value) is int and 0 < value < 1 << 20 for value in numbers):
         raise ValueError(f"{_SETTINGS}: max_tokens, overlap and format must be counts: {numbers}")

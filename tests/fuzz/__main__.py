@@ -3,7 +3,7 @@
 `FUZZ_SECONDS` is how long (600), `FUZZ_SEED` decides every input (a fresh one, printed), and
 `FUZZ_TARGET` takes the targets whose name begins with it. Cases run in a child process whose memory
 is bounded, so that a crash of a library is a failure like any other. Inputs that failed are kept
-in `fuzz-failures/`; the exit code is 1 if there are any.
+in `runs/fuzz/`; the exit code is 1 if there are any.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ def main() -> int:
     wanted = os.environ.get("FUZZ_TARGET", "")
     go_offline()
     print(f"seed {seed}: FUZZ_SEED={seed} gives the same inputs again", flush=True)
-    end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         targets = [t for t in all_targets(folder) if t.name.startswith(wanted)]
         count, failed = 0, set[str]()
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             count, failure = _until_failure(targets, seed, end - time.monotonic(), folder, count)
             if failure is not None and failure.error not in failed:
@@ -97,8 +97,8 @@ def _child(
 
 
 def _keep(failure: Failure) -> None:
-    home = Path("fuzz-failures")
-    home.mkdir(exist_ok=True)
+    home = Path("runs/fuzz")
+    home.mkdir(parents=True, exist_ok=True)
     path = home / f"{failure.target.replace('/', '-')}-{failure.case}"
     path.write_bytes(failure.data)
     last = failure.error.strip().splitlines()[-1][:300]

@@ -247,13 +247,13 @@ def _models(folder: Path) -> list[Target]:
         (home / FILE).write_bytes(path.read_bytes())
         load_calibration(home)
 
-    values = {"base": str(folder / "none"), "base_revision": "0", "max_tokens": 64, "overlap": 16}
+    values = {"base": "none", "base_revision": "0", "max_tokens": 64, "overlap": 16}
     settings = json.dumps(values)
     weights = save({f"{name}.bias": np.zeros(3, np.float16) for name in ("tokens", "passage")})
 
     def model(name: str) -> Callable[[Path], object]:
         def read(path: Path) -> None:
-            """Read both files; the base they name is nowhere, so that no weights are loaded."""
+            """Read both files; the base they name is nowhere, so no weights are loaded."""
             (home / "evidence.json").write_text(settings)
             (home / "model.safetensors").write_bytes(weights)
             (home / name).write_bytes(path.read_bytes())
@@ -265,6 +265,9 @@ def _models(folder: Path) -> list[Target]:
 
         return read
 
+    # The first time much is imported, which takes longer than a case may.
+    (folder / "settings").write_text(settings)
+    model("evidence.json")(folder / "settings")
     return [
         Target("calibration", [plain], calibration),
         Target("evidence", [settings.encode()], model("evidence.json")),
