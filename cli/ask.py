@@ -58,7 +58,7 @@ def ask(
         overrides = (*overrides, f"generator.name={generator}")
     config = load_config(config_file, overrides)
     condition = parse_where(where)
-    from ragib.indexes.qdrant import open_index
+    from ragib.indexes.qdrant.generation import open_index
     from ragib.pipeline import RAG
 
     with open_index(directory, config.retriever.store, verify=verify) as index:

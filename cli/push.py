@@ -53,8 +53,8 @@ def push(
     and the same command goes on. The collection before is kept until the next push. BM25 weights
     are those of the passages pushed, so later changes reach the server with the next push.
     """
-    from ragib.indexes.qdrant_connect import connect
-    from ragib.indexes.qdrant_push import push as push_to
+    from ragib.indexes.qdrant.connect import connect
+    from ragib.indexes.qdrant.push import push as push_to
     from ragib.indexes.snapshot import Snapshot
 
     server = connect(url, api_key_env)

@@ -10,10 +10,10 @@ import pytest
 
 from ragib.config import StoreConfig
 from ragib.errors import ConfigError, IndexDirError, StoreError
-from ragib.indexes import qdrant_points
 from ragib.indexes.index import Index
-from ragib.indexes.qdrant import open_index
-from ragib.indexes.qdrant_connect import connect
+from ragib.indexes.qdrant import points
+from ragib.indexes.qdrant.connect import connect
+from ragib.indexes.qdrant.generation import open_index
 from tests.cli.conftest import Run
 from tests.qdrant_http import FakeServer, fake_qdrant
 
@@ -109,7 +109,7 @@ def test_a_server_that_fails_half_way(
 ) -> None:
     assert run("push", sparse_index, "--url", server.url).exit_code == 0
     before = server.client.get_aliases().aliases
-    monkeypatch.setattr(qdrant_points, "_NUMBERS", 10)
+    monkeypatch.setattr(points, "_NUMBERS", 10)
     with Index.open(sparse_index) as index:
         index.delete(["mond"])
     writes = 0
@@ -141,7 +141,7 @@ def test_an_interrupt_leaves_the_alias_and_is_resumed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("ragib.indexes.qdrant_push.switch", interrupt)
+        patched.setattr("ragib.indexes.qdrant.push.switch", interrupt)
         stopped = run("push", sparse_index, "--url", server.url)
     assert stopped.exit_code == 130
     assert stopped.stderr == "ragib: interrupted; rerun the same command to resume\n"

@@ -17,9 +17,9 @@ from qdrant_client import QdrantClient
 from ragib.config import MultiVectorConfig, RetrieverConfig, StoreConfig
 from ragib.errors import InputError, StoreError
 from ragib.indexes.index import Index
-from ragib.indexes.qdrant import QdrantGeneration
-from ragib.indexes.qdrant_connect import Server, connect
-from ragib.indexes.qdrant_push import push
+from ragib.indexes.qdrant.connect import Server, connect
+from ragib.indexes.qdrant.generation import QdrantGeneration
+from ragib.indexes.qdrant.push import push
 from ragib.indexes.snapshot import Snapshot
 from ragib.retriever import Retriever
 from ragib.types import Document

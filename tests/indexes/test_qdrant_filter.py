@@ -13,8 +13,8 @@ from qdrant_client.local.payload_filters import check_filter
 
 from ragib.errors import InputError
 from ragib.indexes.filters import compile_where
-from ragib.indexes.qdrant_facts import PREFIX, asked_of, gather, payload, reachable
-from ragib.indexes.qdrant_filter import Allowed, allowed
+from ragib.indexes.qdrant.facts import PREFIX, asked_of, gather, payload, reachable
+from ragib.indexes.qdrant.filter import Allowed, allowed
 
 KEYS = st.sampled_from(["a", "b", "a.b", "b.a", "", ".", "a.", 'k "x"[0]', "ключ"])
 NUMBERS = st.sampled_from([0, -0.0, 1, 1.0, 1.5, -2, 3, 10**9, 2**53, 1e300])

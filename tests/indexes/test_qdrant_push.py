@@ -12,14 +12,14 @@ from qdrant_client import QdrantClient, models
 
 from ragib.config import IndexConfig, StoreConfig
 from ragib.errors import InputError, StoreError
-from ragib.indexes import qdrant_points
 from ragib.indexes.index import Index
-from ragib.indexes.qdrant import QdrantGeneration
-from ragib.indexes.qdrant_alias import aliases, collections
-from ragib.indexes.qdrant_connect import Server
-from ragib.indexes.qdrant_head import HeadReader, make_head, parts
-from ragib.indexes.qdrant_layout import point_id
-from ragib.indexes.qdrant_push import Pushed, push
+from ragib.indexes.qdrant import points
+from ragib.indexes.qdrant.alias import aliases, collections
+from ragib.indexes.qdrant.connect import Server
+from ragib.indexes.qdrant.generation import QdrantGeneration
+from ragib.indexes.qdrant.head import HeadReader, make_head, parts
+from ragib.indexes.qdrant.layout import point_id
+from ragib.indexes.qdrant.push import Pushed, push
 from ragib.indexes.snapshot import Snapshot
 from ragib.types import Document
 
@@ -101,7 +101,7 @@ def test_pushing_again_sends_nothing(native: Index, server: Server) -> None:
 def test_an_interrupted_push_goes_on(
     native: Index, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdrant_points, "_NUMBERS", 20)
+    monkeypatch.setattr(points, "_NUMBERS", 20)
     pushed(native, server)
     before = aliases(server)
     native.add([Document("new", "Another poem of the king.")])

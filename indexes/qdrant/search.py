@@ -23,8 +23,8 @@ import numpy as np
 
 from ragib.config import Kind, StoreConfig
 from ragib.indexes.base import TopK
-from ragib.indexes.qdrant_connect import Server, explained, models
-from ragib.indexes.qdrant_filter import Allowed
+from ragib.indexes.qdrant.connect import Server, explained, models
+from ragib.indexes.qdrant.filter import Allowed
 from ragib.indexes.topk import empty, rank
 from ragib.text import batched
 

@@ -8,11 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from ragib.config import Kind
-from ragib.indexes.qdrant_connect import models
-from ragib.indexes.qdrant_export import Exported, Terms, export
-from ragib.indexes.qdrant_facts import Ranks, asked_of, gather, payload
-from ragib.indexes.qdrant_head import Head, Part, make_head, parts
-from ragib.indexes.qdrant_layout import payload_of
+from ragib.indexes.qdrant.connect import models
+from ragib.indexes.qdrant.export import Exported, Terms, export
+from ragib.indexes.qdrant.facts import Ranks, asked_of, gather, payload
+from ragib.indexes.qdrant.head import Head, Part, make_head, parts
+from ragib.indexes.qdrant.layout import payload_of
 from ragib.indexes.snapshot import Snapshot
 
 _NUMBERS = 200_000

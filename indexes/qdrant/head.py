@@ -20,9 +20,9 @@ from ragib.config import Kind
 from ragib.errors import StoreError
 from ragib.indexes.engines import Projection
 from ragib.indexes.manifest import Manifest, from_bytes, to_bytes
-from ragib.indexes.qdrant_connect import Server, explained
-from ragib.indexes.qdrant_facts import PREFIX, Ranks
-from ragib.indexes.qdrant_layout import LAYOUT, MANIFEST, PROJECTION, point_id
+from ragib.indexes.qdrant.connect import Server, explained
+from ragib.indexes.qdrant.facts import PREFIX, Ranks
+from ragib.indexes.qdrant.layout import LAYOUT, MANIFEST, PROJECTION, point_id
 from ragib.text import batched
 
 _TERMS = 512

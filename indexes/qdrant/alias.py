@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ragib.errors import StoreError
-from ragib.indexes.qdrant_connect import Server, explained, models
-from ragib.indexes.qdrant_head import HeadReader
-from ragib.indexes.qdrant_layout import is_of
+from ragib.indexes.qdrant.connect import Server, explained, models
+from ragib.indexes.qdrant.head import HeadReader
+from ragib.indexes.qdrant.layout import is_of
 
 
 def collections(server: Server) -> list[str]:

@@ -7,7 +7,7 @@ vectors (`dense`, `sparse`, `multivector`) and this payload::
 
     id, doc_id, title, text, start, end, access
     metadata     JSON, as a string: it comes back to the last digit
-    facts, numbers.N, strings.N     what filters ask, see `ragib.indexes.qdrant_facts`
+    facts, numbers.N, strings.N     what filters ask, see `ragib.indexes.qdrant.facts`
 
 What a searcher needs besides (the manifest, the projection, the numbers of terms, the ranks of
 strings) lies in points without vectors, which no search by vector can return. The manifest is
@@ -26,7 +26,7 @@ from uuid import NAMESPACE_URL, uuid5
 from ragib.config import Kind
 from ragib.errors import InputError
 from ragib.indexes.manifest import Manifest, to_bytes
-from ragib.indexes.qdrant_connect import models
+from ragib.indexes.qdrant.connect import models
 from ragib.types import Passage
 
 LAYOUT = 1

@@ -18,12 +18,12 @@ from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.filters import Where
 from ragib.indexes.index import Index
 from ragib.indexes.manifest import describe
-from ragib.indexes.qdrant_alias import resolve
-from ragib.indexes.qdrant_connect import Server, connect, explained, models
-from ragib.indexes.qdrant_filter import Allowed, allowed
-from ragib.indexes.qdrant_head import HeadReader
-from ragib.indexes.qdrant_layout import check_name, passage_of
-from ragib.indexes.qdrant_search import Asked, Vector, search
+from ragib.indexes.qdrant.alias import resolve
+from ragib.indexes.qdrant.connect import Server, connect, explained, models
+from ragib.indexes.qdrant.filter import Allowed, allowed
+from ragib.indexes.qdrant.head import HeadReader
+from ragib.indexes.qdrant.layout import check_name, passage_of
+from ragib.indexes.qdrant.search import Asked, Vector, search
 from ragib.text import batched
 from ragib.types import Passage
 

@@ -14,17 +14,17 @@ import numpy as np
 
 from ragib.errors import InputError, StoreError
 from ragib.indexes.build import Progress
-from ragib.indexes.qdrant_alias import collections, switch
-from ragib.indexes.qdrant_connect import Server, explained, models
-from ragib.indexes.qdrant_head import HeadReader
-from ragib.indexes.qdrant_layout import (
+from ragib.indexes.qdrant.alias import collections, switch
+from ragib.indexes.qdrant.connect import Server, explained, models
+from ragib.indexes.qdrant.head import HeadReader
+from ragib.indexes.qdrant.layout import (
     check_name,
     collection_of,
     point_id,
     shape_of,
     vectors_config,
 )
-from ragib.indexes.qdrant_points import Source, open_source, requests
+from ragib.indexes.qdrant.points import Source, open_source, requests
 from ragib.indexes.snapshot import Snapshot
 from ragib.text import batched
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from ragib.errors import InputError
 from ragib.indexes.filters import Where, compile_where
-from ragib.indexes.qdrant_connect import models
-from ragib.indexes.qdrant_facts import fact, number, storable
-from ragib.indexes.qdrant_head import Head
+from ragib.indexes.qdrant.connect import models
+from ragib.indexes.qdrant.facts import fact, number, storable
+from ragib.indexes.qdrant.head import Head
 from ragib.types import PUBLIC
 
 Places = Callable[[str, str], tuple[int, int]]
