@@ -41,11 +41,14 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).dense --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).sparse --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).opening --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).multivector --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md \
 	  --readme ragib/weights/README.md
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md
+	$(BENCH).objectives --data $(DATA)/qa --out runs/objectives --page docs/benchmarks.md
+	$(BENCH).serving --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
 	$(VENV)/bin/ragib eval configs/grid.yaml --data $(DATA)/qa/dev.jsonl.gz --out runs/dev
 	$(BENCH).grid runs/dev --name grid --page docs/benchmarks.md --readme README.md
 	$(VENV)/bin/ragib eval configs/ladder.yaml --data $(DATA)/corpus/ottqa --limit 500 --out runs/ladder

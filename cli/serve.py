@@ -90,7 +90,7 @@ def serve(
     """
     for package in PACKAGES:
         require(package, "ragib serve")
-    from ragib.indexes.index import Index
+    from ragib.indexes.qdrant.generation import open_index
     from ragib.pipeline import RAG
     from ragib.serve.listening import address_of, listen
     from ragib.serve.running import serve as run
@@ -101,7 +101,8 @@ def serve(
     keys = read_keys(variable)
     at_once = concurrency or default_concurrency(config.generator)
     settings = Settings(at_once, queue, deadline, grace, keys=keys)
-    with Index.open(directory, verify=verify) as index, listen(host, port, keys) as listener:
+    store = config.retriever.store
+    with open_index(directory, store, verify=verify) as index, listen(host, port, keys) as listener:
         rag = RAG.from_config(config, index=index)
         warm_up(rag, generator=config.generator.name != "openai")
         share_cores(at_once)

@@ -30,7 +30,8 @@ class Index:
     Open one with `Index.open`, make one with `Index.build`;
     `ragib.indexes.qdrant.generation.open_index` opens one that was pushed to a server, which
     can only be read. What is read stays at the generation that was current then, whatever other
-    processes write, until `refresh`. Searching is safe from several threads."""
+    processes write, until `refresh`. Searching is safe from several threads.
+    """
 
     def __init__(self, snapshot: Generation, encoder: Encoder | None) -> None:
         self._snapshot = snapshot
