@@ -83,10 +83,11 @@ def serve(
     deadline: float,
     grace: float,
 ) -> None:
-    """Serve an index over HTTP: a page to ask on, an OpenAI-compatible endpoint, metrics.
+    """Serve an index over HTTP, for programs and for a browser.
 
-    Prints its address when it is ready. SIGTERM or Ctrl-C ends it: no new connections, what is in
-    flight is answered, exit code 0; or 1 if something had to be cut off.
+    There is a page to ask on, an OpenAI-compatible endpoint, and metrics. Prints its address when
+    it is ready. SIGTERM or Ctrl-C ends it: no new connections, what is in flight is answered, exit
+    code 0; or 1 if something had to be cut off.
     """
     for package in PACKAGES:
         require(package, "ragib serve")

@@ -42,7 +42,7 @@ def test_filco_learns_from_the_tokens_alone(tiny_encoder_dir: Path) -> None:
 
 def test_every_arm_goes_on_from_the_same_weights_for_as_long(tmp_path: Path) -> None:
     arms = plans(tmp_path, 7).values()
-    assert {plan.start for plan in arms} == {tmp_path}
+    assert {plan.start for plan in arms} == {(tmp_path,)}
     steps = [(p.schedule.steps, p.silver_steps, p.bottleneck_steps) for p in arms]
     assert steps == [(7, 0, 0), (0, 7, 0), (0, 0, 7)]
 
