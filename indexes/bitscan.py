@@ -17,8 +17,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from ragib.extras import installed, require
+from ragib.extras import installed
 from ragib.indexes.base import Mask
+from ragib.indexes.native import compile_loop
 
 LANES = 8
 """Passages a block."""
@@ -84,21 +85,9 @@ def scan(
 @cache
 def _compiled(planes: int) -> tuple[object, Callable[..., None]]:
     """Compile the loop; its code lives as long as the first of the two, the engine, is held."""
-    binding = require("llvmlite.binding", _PURPOSE)
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
-    )
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(_source(planes)), machine)
-    engine.finalize_object()
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    kind = ctypes.CFUNCTYPE(
-        None, pointer, number, number, pointer, number, ctypes.c_float, pointer, pointer
-    )
-    return engine, kind(engine.get_function_address("scan"))
+    arguments = (pointer, number, number, pointer, number, ctypes.c_float, pointer, pointer)
+    return compile_loop(_source(planes), "scan", arguments, _PURPOSE)
 
 
 def _source(planes: int) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.extras import installed, require
+from ragib.indexes.native import compile_loop
 
 LANES = 16
 _ROWS = 8
@@ -100,19 +101,9 @@ def _vnni() -> bool:
 @cache
 def _compiled(groups: int, bits: int) -> tuple[object, Callable[..., None]]:
     """Compile the loop; its code lives as long as the first of the two, the engine, is held."""
-    binding = require("llvmlite.binding", _PURPOSE)
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
-    )
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(_source(groups, bits)), machine)
-    engine.finalize_object()
     pointer, number = ctypes.c_void_p, ctypes.c_int64
-    kind = ctypes.CFUNCTYPE(None, pointer, pointer, pointer, number, pointer, number, pointer)
-    return engine, kind(engine.get_function_address("best"))
+    arguments = (pointer, pointer, pointer, number, pointer, number, pointer)
+    return compile_loop(_source(groups, bits), "best", arguments, _PURPOSE)
 
 
 def _source(groups: int, bits: int) -> str:
