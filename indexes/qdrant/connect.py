@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
+from ragib.addresses import host_of, is_loopback
 from ragib.errors import ConfigError, StoreError
 from ragib.extras import refuse_offline, require
 
@@ -57,7 +56,7 @@ def connect(url: str, key_env: str) -> Server:
     MissingExtraError
         qdrant-client is not installed.
     """
-    host = _host(url)
+    host = host_of(url, "url", "http://127.0.0.1:6333")
     refuse_offline(f"the Qdrant server {host}")
     library = require("qdrant_client", _PURPOSE)
     key = os.environ.get(key_env, "").strip()
@@ -69,7 +68,7 @@ def connect(url: str, key_env: str) -> Server:
         headers={"api-key": key} if key else None,
         check_compatibility=False,  # it would ask the server from a thread of its own
         # A proxy from the environment must not see what goes to this very machine.
-        trust_env=not _is_here(host),
+        trust_env=not is_loopback(host),
     )
     return Server(client, url, key_env)
 
@@ -127,21 +126,3 @@ def _refusal(error: Any, key_env: str) -> str:  # noqa: ANN401
 def _shown(text: str) -> str:
     """Put what a server says on one line, cut short and without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_REASON]
-
-
-def _host(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError(f"url: {url!r} is not an address such as http://127.0.0.1:6333")
-    return host
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

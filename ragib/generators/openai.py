@@ -8,11 +8,10 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from ragib.addresses import host_of, is_loopback
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, GenerationError
 from ragib.extras import refuse_offline, require
@@ -52,8 +51,8 @@ class OpenAIGenerator:
     def __init__(self, config: GeneratorConfig) -> None:
         if not config.model:
             raise ConfigError("generator.model: set it to the name the server knows the model by")
-        host = _host(config.base_url)
-        self._local = _is_here(host)
+        host = host_of(config.base_url, "generator.base_url", "http://127.0.0.1:8000/v1")
+        self._local = is_loopback(host)
         if not self._local:
             refuse_offline(f"the server {host}")
         self._httpx = require("httpx", "the openai generator")
@@ -182,26 +181,6 @@ class OpenAIGenerator:
 
     def _clean(self, message: str) -> str:
         return message.replace(self._key, "***") if self._key else message
-
-
-def _host(base_url: str) -> str:
-    try:
-        parts = urlsplit(base_url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https"):
-        raise ConfigError(
-            f"generator.base_url: {base_url!r} is not an address such as http://127.0.0.1:8000/v1"
-        )
-    return host
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _excerpt(response: httpx.Response) -> str:

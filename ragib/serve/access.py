@@ -13,11 +13,11 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from hashlib import sha256
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
+from ragib.addresses import is_loopback
 from ragib.serve.problems import ApiError
 from ragib.types import PUBLIC
 
@@ -40,14 +40,6 @@ def groups_of(headers: Headers) -> tuple[str, ...]:
     """Return the groups that the asker belongs to."""
     named = (name.strip() for line in headers.getlist(GROUPS) for name in line.split(","))
     return tuple(dict.fromkeys([PUBLIC, *filter(None, named)]))
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this machine and cannot be reached from another."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_key(headers: Headers, keys: Sequence[str]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
+from ragib.addresses import is_loopback
 from ragib.errors import InputError, RagibError
 from ragib.extras import refuse_offline
-from ragib.serve.access import is_loopback
 
 _BACKLOG = 1024
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ragib.addresses import is_loopback
 from ragib.errors import InputError, OfflineError, RagibError
-from ragib.serve.access import is_loopback
 from ragib.serve.listening import address_of, listen
 from ragib.serve.settings import read_keys
 from tests.serve.pipelines import app_of, asking, call
