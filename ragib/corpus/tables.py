@@ -53,8 +53,12 @@ def read_table(
         )
         refuse(bad, f"{name}:1", source.problem or why)
         return
-    names = csv.reader([first], delimiter=delimiter, skipinitialspace=True)
-    header = [column.strip() for column in next(names)]
+    try:
+        names = next(csv.reader([first], delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        refuse(bad, f"{name}:1", f"not valid CSV: {error}")
+        return
+    header = [column.strip() for column in names]
     twice = next((column for column in header if header.count(column) > 1), None)
     if twice is not None:
         refuse(bad, f"{name}:1", f"the header names column {twice!r} twice")

@@ -120,6 +120,7 @@ BAD_FILES = [
     ("empty.txt", b"", "the text is empty"),
     ("header.csv", b"id,text\n", "holds no document"),
     ("no-header.tsv", b"1\tone\n2\ttwo\n", ":1: the first line names no id and text columns"),
+    ("bare-return.csv", b"id,te\rxt,text\n1,x,y\n", ":1: not valid CSV: new-line character seen"),
     ("twice.csv", b"id,text,a,a\n1,x,1,2\n", ":1: the header names column 'a' twice"),
     ("array.json", b'[\n{"id": "a", "text": "b"}\n]\n', "one JSON value over many lines"),
     ("latin.txt", "eins\nGröße".encode("latin-1"), "line 2: byte 7 (0xf6) is not valid UTF-8"),
