@@ -196,6 +196,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> str:
 @click.option("--set", "sets", multiple=True, type=click.Choice(SETS), help="default: all")
 @click.option("--limit", type=click.IntRange(min=1), help="questions a set")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
+@click.option("--section", default="compressor", show_default=True, help="of the page")
 @click.option(
     "--readme",
     "readmes",
@@ -209,6 +210,7 @@ def main(
     sets: tuple[str, ...],
     limit: int | None,
     page: Path | None,
+    section: str,
     readmes: tuple[Path, ...],
 ) -> None:
     """Measure answer retention on the sets in the folder DATA."""
@@ -225,7 +227,7 @@ def main(
         f"sentences in multihop_dev. `{ORACLE}` knows which sentences these are.\n\n"
         f"{losses(rows)}{table}\n\n{by_source(rows)}"
     )
-    report("compressor", text, {"rows": rows}, page)
+    report(section, text, {"rows": rows}, page)
     for readme in readmes:
         write_section(readme, "compressor", summary(rows))
 
