@@ -15,6 +15,7 @@ from ragib.generators.base import Generation, Request
 from ragib.generators.chat import local_model, tokens, too_long
 from ragib.generators.citations import MarkerParser, parse
 from ragib.generators.prompt import chat
+from ragib.generators.stopping import ends_at, until
 from ragib.generators.threads import pieces_from
 from ragib.text import batched, one_line
 
@@ -112,24 +113,36 @@ class TransformersGenerator:
 
     def _answer(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
         try:
-            return self._decode(tokenizer, model, prompts)
-        except RuntimeError as error:  # torch's own, out of memory above all
-            failed = Generation("", error=f"the model failed: {one_line(str(error))[:500]}")
-            return [failed] * len(prompts)
+            texts = self._decode(tokenizer, model, prompts, **self._stopping(tokenizer))
+        except GenerationError as error:
+            return [Generation("", error=str(error))] * len(prompts)
+        return [parse(text[: ends_at(text, self._config.stop)], usage) for text, usage in texts]
 
-    def _decode(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
-        output = self._run(tokenizer, model, prompts)
+    def _decode(
+        self,
+        tokenizer: Any,  # noqa: ANN401
+        model: Any,  # noqa: ANN401
+        prompts: Sequence[Any],
+        **more: Any,  # noqa: ANN401
+    ) -> list[tuple[str, dict[str, int]]]:
+        """Return what the model writes and its token counts, one pair a prompt."""
+        try:
+            output = self._run(tokenizer, model, prompts, **more)
+        except RuntimeError as error:  # torch's own, out of memory above all
+            raise GenerationError(f"the model failed: {one_line(str(error))[:500]}") from error
         width = max(map(len, prompts))
         stop = _stop_ids(model)
         found = []
         for prompt, row in zip(prompts, output[:, width:].tolist(), strict=True):
             ends = [place for place, token in enumerate(row) if token in stop]
             answer = row[: ends[0]] if ends else row
+            while answer and answer[-1] == _pad_id(tokenizer):  # a row that others outlived
+                answer.pop()
             usage = {
                 "prompt_tokens": len(prompt),
                 "completion_tokens": len(answer) + bool(ends),
             }
-            found.append(parse(tokenizer.decode(answer, skip_special_tokens=True), usage))
+            found.append((tokenizer.decode(answer, skip_special_tokens=True), usage))
         return found
 
     def _run(self, tokenizer: Any, model: Any, prompts: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
@@ -148,12 +161,14 @@ class TransformersGenerator:
             return model.generate(
                 ids.to(model.device),
                 attention_mask=mask.to(model.device),
-                max_new_tokens=config.max_tokens,
                 do_sample=bool(sampling),
                 pad_token_id=_pad_id(tokenizer),
-                **sampling,
-                **more,
+                **({"max_new_tokens": config.max_tokens} | sampling | more),
             )
+
+    def _stopping(self, tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
+        stop = list(self._config.stop)
+        return {"stop_strings": stop, "tokenizer": tokenizer} if stop else {}
 
     def _pieces(self, request: Request, usage: dict[str, int]) -> Iterator[str]:
         tokenizer, model = self._load()
@@ -175,6 +190,7 @@ class TransformersGenerator:
                         [prompt],
                         streamer=streamer,
                         stopping_criteria=[lambda *_, **__: left.is_set()],
+                        **self._stopping(tokenizer),
                     )
                 )
             except Exception as error:  # handed to the reading thread below
@@ -184,7 +200,7 @@ class TransformersGenerator:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         try:
-            yield from streamer
+            yield from until(streamer, self._config.stop)
         finally:
             left.set()
             thread.join()

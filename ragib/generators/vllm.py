@@ -12,8 +12,10 @@ import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
+from time import perf_counter
 from typing import Any
 
 from ragib.config import GeneratorConfig
@@ -21,8 +23,9 @@ from ragib.errors import ConfigError, GenerationError
 from ragib.extras import require
 from ragib.generators.base import Generation, Request
 from ragib.generators.chat import local_model, tokens, too_long
-from ragib.generators.citations import MarkerParser, parse
+from ragib.generators.pace import pace
 from ragib.generators.prompt import chat
+from ragib.generators.structured import SCHEMA, parser_for, read
 from ragib.generators.threads import pieces_from
 from ragib.text import one_line
 
@@ -31,7 +34,8 @@ class VLLMGenerator:
     """Answers with `vllm.LLM`, started at the first request and shared by all.
 
     `engine_args` of the configuration go to `vllm.LLM` as they are. Requests that come at the
-    same time, from whichever threads, are batched by the engine as they go.
+    same time, from whichever threads, are batched by the engine as they go. With `structured` the
+    engine can write nothing but JSON of the schema; an answer that is cut off is an error.
 
     Raises
     ------
@@ -54,7 +58,7 @@ class VLLMGenerator:
         self._lock = threading.Lock()
         self._engine: Any = None
         self._ids = count()
-        self._waiting: dict[str, tuple[int, deque[tuple[int, Any]]]] = {}
+        self._waiting: dict[str, tuple[int, deque[tuple[int, Any, float]]]] = {}
 
     def generate(self, requests: Sequence[Request]) -> list[Generation]:
         """Answer a batch in one run of the engine; prompts that do not fit get an `error`."""
@@ -64,10 +68,15 @@ class VLLMGenerator:
         prompts = {number: self._prompt(llm, request) for number, request in enumerate(requests)}
         answers = {n: Generation("", error=p) for n, p in prompts.items() if isinstance(p, str)}
         fitting = {n: p for n, p in prompts.items() if not isinstance(p, str)}
+        tallies = {number: _Tally(requests[number].salt) for number in fitting}
+        texts = dict.fromkeys(fitting, "")
         reason = ""
         try:
-            for number, output in self._outputs(llm, fitting):
-                answers[number] = _read(output)
+            for number, output in self._outputs(llm, fitting, self._answering(), tallies):
+                texts[number] += output.outputs[0].text
+                if output.finished:
+                    usage = tallies[number].usage()
+                    answers[number] = read(texts[number], self._config.structured, usage)
         except GenerationError as error:
             reason = str(error)
         return [answers.get(number, Generation("", error=reason)) for number in prompts]
@@ -78,14 +87,12 @@ class VLLMGenerator:
 
     async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
         """Yield the answer step by step of the engine; leaving early aborts the request."""
-        parser = MarkerParser()
-        usage = {"prompt_tokens": 0, "completion_tokens": 0}
-        async for output in pieces_from(partial(self._steps, request)):
-            usage["prompt_tokens"] = len(output.prompt_token_ids or ())
-            usage["completion_tokens"] += len(output.outputs[0].token_ids)
+        parser = parser_for(self._config.structured)
+        tally = _Tally(request.salt)
+        async for output in pieces_from(partial(self._steps, request, tally)):
             if shown := parser.feed(output.outputs[0].text):
                 yield shown
-        last, generation = parser.finish(usage)
+        last, generation = parser.finish(tally.usage())
         if last:
             yield last
         yield generation
@@ -97,41 +104,46 @@ class VLLMGenerator:
                 self._engine.llm_engine.engine_core.shutdown()
                 self._engine = None
 
-    def _steps(self, request: Request) -> Iterator[Any]:
+    def _steps(self, request: Request, tally: _Tally) -> Iterator[Any]:
         llm = self._llm()
         prompt = self._prompt(llm, request)
         if isinstance(prompt, str):
             raise GenerationError(prompt)
-        for _, output in self._outputs(llm, {0: prompt}, delta=True):
+        for _, output in self._outputs(llm, {0: prompt}, self._answering(), {0: tally}):
             yield output
 
     def _outputs(
         self,
         llm: Any,  # noqa: ANN401
         prompts: Mapping[int, list[int]],
-        *,
-        delta: bool = False,
+        params: Any,  # noqa: ANN401
+        tallies: Mapping[int, _Tally] | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the outputs for numbered prompts as they come.
+        """Yield the outputs for numbered prompts as they come, counted in the tallies given.
 
         Whoever waits for an output advances the engine by a step, for all callers at once: so
         they share its batches, and one that lingers between two outputs holds up no other.
         """
         engine = llm.llm_engine
-        mine: deque[tuple[int, Any]] = deque()
+        mine: deque[tuple[int, Any, float]] = deque()
         left: dict[int, str] = {}
+        tallies = tallies or {}
         try:
             for number, prompt in prompts.items():
                 left[number] = name = f"ragib-{next(self._ids)}"
                 with self._lock:
                     self._waiting[name] = (number, mine)
                     inputs = self._vllm.TokensPrompt(prompt_token_ids=prompt)
-                    engine.add_request(name, inputs, self._params(delta=delta))
+                    if number in tallies and (salt := tallies[number].begin()):
+                        inputs["cache_salt"] = salt
+                    engine.add_request(name, inputs, params)
             while left:
                 if not mine:
                     self._advance(llm, mine)
                 while mine:
-                    number, output = mine.popleft()
+                    number, output, moment = mine.popleft()
+                    if number in tallies:
+                        tallies[number].take(output, moment)
                     if output.finished:
                         del self._waiting[left.pop(number)]
                     yield number, output
@@ -146,7 +158,7 @@ class VLLMGenerator:
                 if left and self._engine is llm:
                     engine.abort_request(list(left.values()))
 
-    def _advance(self, llm: Any, mine: deque[tuple[int, Any]]) -> None:  # noqa: ANN401
+    def _advance(self, llm: Any, mine: deque[tuple[int, Any, float]]) -> None:  # noqa: ANN401
         # While another caller steps, outputs may arrive without the lock ever coming free.
         if not self._lock.acquire(timeout=0.01):
             return
@@ -154,10 +166,11 @@ class VLLMGenerator:
             if self._engine is not llm:
                 raise GenerationError("the engine was closed before the answer was complete")
             if not mine:
-                for output in llm.llm_engine.step():
+                outputs, moment = llm.llm_engine.step(), perf_counter()
+                for output in outputs:
                     number, owner = self._waiting.get(output.request_id, (0, None))
                     if owner is not None:
-                        owner.append((number, output))
+                        owner.append((number, output, moment))
         finally:
             self._lock.release()
 
@@ -176,17 +189,31 @@ class VLLMGenerator:
             return self._engine
 
     def _prompt(self, llm: Any, request: Request) -> list[int] | str:  # noqa: ANN401
-        prompt = tokens(llm.get_tokenizer(), chat(request))
+        messages = chat(request, structured=self._config.structured)
+        prompt = tokens(llm.get_tokenizer(), messages)
         window = llm.llm_engine.model_config.max_model_len
         return too_long(len(prompt), self._config.max_tokens, window) or prompt
 
-    def _params(self, *, delta: bool = False) -> Any:  # noqa: ANN401
+    def _params(self, **more: Any) -> Any:  # noqa: ANN401
         kinds = self._vllm.sampling_params.RequestOutputKind
-        return self._vllm.SamplingParams(
-            max_tokens=self._config.max_tokens,
-            temperature=self._config.temperature,
-            seed=self._config.seed if self._config.temperature > 0 else None,
-            output_kind=kinds.DELTA if delta else kinds.FINAL_ONLY,
+        values = {
+            "max_tokens": self._config.max_tokens,
+            "temperature": self._config.temperature,
+            "seed": self._config.seed if self._config.temperature > 0 else None,
+            "output_kind": kinds.FINAL_ONLY,
+        }
+        return self._vllm.SamplingParams(**(values | more))
+
+    def _answering(self) -> Any:  # noqa: ANN401
+        """Return the parameters of an answer: step by step, so that its first token is timed."""
+        params = self._vllm.sampling_params
+        shape = None
+        if self._config.structured:
+            shape = params.StructuredOutputsParams(json=SCHEMA)
+        return self._params(
+            output_kind=params.RequestOutputKind.DELTA,
+            structured_outputs=shape,
+            stop=list(self._config.stop) or None,
         )
 
 
@@ -204,10 +231,34 @@ def _one_line(error: Exception) -> str:
     return one_line(str(error))[:500] or type(error).__name__
 
 
-def _read(output: Any) -> Generation:  # noqa: ANN401
-    answer = output.outputs[0]
-    usage = {
-        "prompt_tokens": len(output.prompt_token_ids or ()),
-        "completion_tokens": len(answer.token_ids),
-    }
-    return parse(answer.text, usage)
+@dataclass(slots=True)
+class _Tally:
+    """What one request costs: tokens, and seconds of the clock."""
+
+    salt: str | None
+    begun: float = 0.0
+    first: float | None = None
+    last: float = 0.0
+    prompt: int = 0
+    cached: int = 0
+    written: int = 0
+
+    def begin(self) -> str | None:
+        self.begun = perf_counter()
+        return self.salt
+
+    def take(self, output: Any, moment: float) -> None:  # noqa: ANN401
+        self.prompt = len(output.prompt_token_ids or ())
+        self.cached = output.num_cached_tokens or 0
+        if new := len(output.outputs[0].token_ids):
+            self.last = moment - self.begun
+            self.first = self.last if self.first is None else self.first
+            self.written += new
+
+    def usage(self) -> dict[str, int]:
+        counts = {
+            "prompt_tokens": self.prompt,
+            "cached_tokens": self.cached,
+            "completion_tokens": self.written,
+        }
+        return counts | pace(self.first, self.last, self.written)
