@@ -49,6 +49,7 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md
+	$(BENCH).injection --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).objectives --data $(DATA)/qa --out runs/objectives --page docs/benchmarks.md
 	$(BENCH).serving --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
 	$(VENV)/bin/ragib eval configs/grid.yaml --data $(DATA)/qa/dev.jsonl.gz --out runs/dev
