@@ -9,7 +9,7 @@ for (to order passages, to judge an answer, to take a question apart) goes throu
     if completion.error is None:
         print(completion.text, completion.usage)
 
-Hand over all chats that are ready at once: engines batch them, and a server gets
+Hand over all chats that are ready together: engines batch them, and a server gets
 `generator.concurrency` at a time. `completer_of` takes a generator that is already loaded, so
 that both share one engine. Retrieved text is data: put it into a chat only through
 `ragib.generators.prompt.fenced`, and other text from outside through `defuse`.
@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, GenerationError
@@ -50,7 +52,8 @@ class Completion:
     """What a model wrote, as it wrote it.
 
     `usage` counts tokens (`prompt_tokens`, `completion_tokens`) where the engine tells them.
-    `error` says why there is no text: the prompt is too long, the engine or server failed.
+    `error` says why there is no text: the prompt is too long, the engine or server failed, the
+    time was over.
     """
 
     text: str
@@ -61,7 +64,9 @@ class Completion:
 class Completer(Protocol):
     """A language model that completes chats; safe to call from several threads."""
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
+    def complete(
+        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+    ) -> list[Completion]:
         """Complete a batch; one completion a chat, in their order.
 
         A chat that cannot be completed comes back with `error` set and loses no other.
@@ -73,12 +78,18 @@ class Completer(Protocol):
             Messages; the last one is the user's.
         max_tokens
             Where a completion is cut off; `generator.max_tokens` is not looked at.
+        seconds
+            When to give up what is not complete: it is stopped within a step of the engine.
 
         Raises
         ------
         GenerationError
             The model does not load.
         """
+        ...
+
+    def close(self) -> None:
+        """Give back what the engine holds; the next call starts it again."""
         ...
 
 
@@ -122,15 +133,23 @@ def completer_of(generator: Generator) -> Completer | None:
 class _OpenAI:
     generator: OpenAIGenerator
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
-        return run(self._all(chats, max_tokens))
+    def complete(
+        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+    ) -> list[Completion]:
+        return run(self._all(chats, max_tokens, seconds))
 
-    async def _all(self, chats: Sequence[Sequence[Message]], limit: int) -> list[Completion]:
+    def close(self) -> None:
+        pass  # a client lives as long as a call
+
+    async def _all(
+        self, chats: Sequence[Sequence[Message]], limit: int, seconds: float | None
+    ) -> list[Completion]:
         async with self.generator._client() as client:
-            return await asyncio.gather(*(self._one(client, chat, limit) for chat in chats))
+            work = (self._one(client, chat, limit, seconds) for chat in chats)
+            return await asyncio.gather(*work)
 
     async def _one(
-        self, client: httpx.AsyncClient, chat: Sequence[Message], limit: int
+        self, client: httpx.AsyncClient, chat: Sequence[Message], limit: int, seconds: float | None
     ) -> Completion:
         generator, config = self.generator, self.generator._config
         body = {
@@ -141,9 +160,11 @@ class _OpenAI:
             "seed": config.seed,
         }
         try:
-            async with generator._gate():
+            async with asyncio.timeout(seconds), generator._gate():
                 response = await generator._send(client, body)
             text, usage = read_json(response.content)
+        except TimeoutError:
+            return Completion("", error=_late(seconds))
         except GenerationError as error:
             return Completion("", error=generator._clean(f"{generator._url}: {error}"))
         return Completion(text, usage)
@@ -153,44 +174,66 @@ class _OpenAI:
 class _VLLM:
     generator: VLLMGenerator
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
+    def complete(
+        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+    ) -> list[Completion]:
         if not chats:
             return []
-        llm = self.generator._llm()
+        llm, begin = self.generator._llm(), monotonic()
         tokenizer, window = llm.get_tokenizer(), llm.llm_engine.model_config.max_model_len
         prompts, found = _fitting([tokens(tokenizer, c) for c in chats], max_tokens, window)
-        params = self.generator._params(max_tokens=max_tokens)
+        written: dict[int, list[tuple[str, int]]] = {number: [] for number in prompts}
+        params = self.generator._params(delta=True, max_tokens=max_tokens)
         reason = ""
         try:
-            for number, output in self.generator._outputs(llm, prompts, params):
-                answer = output.outputs[0]
-                usage = _usage(len(prompts[number]), len(answer.token_ids))
-                found[number] = Completion(answer.text, usage)
+            outputs = self.generator._outputs(llm, prompts, params)
+            with closing(outputs):  # type: ignore[type-var]
+                for number, output in outputs:
+                    answer = output.outputs[0]
+                    written[number].append((answer.text, len(answer.token_ids)))
+                    if output.finished:
+                        found[number] = _joined(len(prompts[number]), written[number])
+                    if seconds is not None and monotonic() - begin > seconds:
+                        reason = _late(seconds)
+                        break
         except GenerationError as error:
             reason = str(error)
         return [found.get(number, Completion("", error=reason)) for number in range(len(chats))]
+
+    def close(self) -> None:
+        self.generator.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Transformers:
     generator: TransformersGenerator
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
+    def complete(
+        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+    ) -> list[Completion]:
         if not chats:
             return []
-        tokenizer, model = self.generator._load()
+        (tokenizer, model), begin = self.generator._load(), monotonic()
         window = getattr(model.config, "max_position_embeddings", None)
         prompts, found = _fitting([tokens(tokenizer, c) for c in chats], max_tokens, window)
         by_length = sorted(prompts, key=lambda number: len(prompts[number]))
         for batch in batched(by_length, self.generator._config.concurrency):
-            group = [prompts[number] for number in batch]
+            more: dict[str, Any] = {"max_new_tokens": max_tokens}
+            if seconds is not None:
+                more["max_time"] = max(0.0, seconds - (monotonic() - begin))
             try:
-                texts = self.generator._decode(tokenizer, model, group, max_new_tokens=max_tokens)
+                group = [prompts[number] for number in batch]
+                texts = self.generator._decode(tokenizer, model, group, **more)
+                if seconds is not None and monotonic() - begin > seconds:
+                    raise GenerationError(_late(seconds))
             except GenerationError as error:
                 found |= {number: Completion("", error=str(error)) for number in batch}
                 continue
             found |= {n: Completion(*text) for n, text in zip(batch, texts, strict=True)}
         return [found[number] for number in range(len(chats))]
+
+    def close(self) -> None:
+        self.generator.close()
 
 
 def _fitting(
@@ -207,5 +250,10 @@ def _fitting(
     return fitting, errors
 
 
-def _usage(prompt: int, completion: int) -> dict[str, int]:
-    return {"prompt_tokens": prompt, "completion_tokens": completion}
+def _joined(prompt: int, written: Sequence[tuple[str, int]]) -> Completion:
+    usage = {"prompt_tokens": prompt, "completion_tokens": sum(count for _, count in written)}
+    return Completion("".join(text for text, _ in written), usage)
+
+
+def _late(seconds: float | None) -> str:
+    return f"not complete within {seconds:g} s"

@@ -48,6 +48,15 @@ def test_a_chat_that_fails_loses_no_other(server):
     assert others == [Completion("yes")] * 2
 
 
+def test_what_a_server_does_not_say_in_time_is_given_up(server):
+    server.then(completion("yes")).then([5.0, completion("no")])
+    in_time, late = over_http(server, concurrency=1, timeout=9).complete(
+        CHATS[:2], max_tokens=3, seconds=0.4
+    )
+    assert in_time == Completion("yes")
+    assert late == Completion("", error="not complete within 0.4 s")
+
+
 @pytest.fixture(scope="module")
 def generator(tiny_llama_dir):
     return load_generator(
@@ -87,3 +96,14 @@ def test_a_chat_that_does_not_fit_the_model_says_so_and_the_others_are_completed
 def test_a_generator_without_a_language_model_completes_nothing(name):
     with pytest.raises(ConfigError, match=f"generator.name: {name} is no language model; set it"):
         load_completer(GeneratorConfig(name=name))
+
+
+def test_a_model_stops_when_its_time_is_over(generator):
+    completer = completer_of(generator)
+    found = completer.complete(CHATS, max_tokens=3000, seconds=1e-6)
+    assert [one.error for one in found] == ["not complete within 1e-06 s"] * 3
+    assert completer.complete(CHATS, max_tokens=4, seconds=600) == completer.complete(
+        CHATS, max_tokens=4
+    )
+    completer.close()
+    assert completer.complete(CHATS[:1], max_tokens=4)[0].error is None
