@@ -1,11 +1,13 @@
 """An evidence model that remembers what it has read.
 
 The pipelines of a grid find much the same passages for a question. Read by one of them, a pair of
-question and passage need not be read again for the others, in whatever company it comes.
+question and passage need not be read again for the others, in whatever company it comes; nor by
+the reader, if it has the same weights as the compressor.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
@@ -24,18 +26,21 @@ from ragib.generators.reader import Reader
 if TYPE_CHECKING:
     import torch
 
-MOST = 30_000
+MOST = 120_000
 """Sequences that are remembered, up to 3 KB each; then the older half is forgotten."""
 
-_Read = tuple[float, NDArray[np.float32]]
+Read = tuple[float, NDArray[np.float32]]
 """Relevance, and the other logits `(3, t)`: keep, start, end."""
+
+Memory = dict[bytes, dict[bytes, Read]]
+"""What was read, by the weights that read it and the sequence itself."""
 
 
 @dataclass(frozen=True)
 class RememberingModel(EvidenceModel):
     """An evidence model that reads each sequence once."""
 
-    known: dict[bytes, _Read] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[bytes, Read] = field(default_factory=dict, repr=False, compare=False)
     """What was read, by the sequence itself."""
 
     def forward(self, batch: Batch, gate: torch.Tensor | None = None) -> Outputs:
@@ -65,29 +70,39 @@ class RememberingModel(EvidenceModel):
                 del self.known[key]
 
 
-def remember(compressor: Compressor) -> Compressor:
+def remember(compressor: Compressor, memory: Memory) -> Compressor:
     """Return a compressor whose evidence model remembers, if it has one."""
     if isinstance(compressor, IBCompressor):
-        return replace(compressor, model=_remembering(compressor.model))
+        return replace(compressor, model=_remembering(compressor.model, memory))
     return compressor
 
 
-def remembering_reader(generator: Generator) -> Generator:
+def remembering_reader(generator: Generator, memory: Memory) -> Generator:
     """Return a reader with the same weights that remembers; of other generators, itself."""
     if not isinstance(generator, Reader):
         return generator
 
     def source() -> tuple[EvidenceModel, Calibration]:
         model, calibration = generator.loaded
-        return _remembering(model), calibration
+        return _remembering(model, memory), calibration
 
     return Reader(source)
 
 
-def _remembering(model: EvidenceModel) -> RememberingModel:
+def _remembering(model: EvidenceModel, memory: Memory) -> RememberingModel:
+    known = memory.setdefault(_weights(model), {})
     return RememberingModel(
-        model.modules, model.tokenizer, model.special, model.settings, model.encode
+        model.modules, model.tokenizer, model.special, model.settings, model.encode, known
     )
+
+
+def _weights(model: EvidenceModel) -> bytes:
+    # An encoder that is computed elsewhere, in int8, is not among the modules: hence the first.
+    digest = hashlib.sha256(b"modules" if model.encode is None else b"elsewhere")
+    for name, tensor in sorted(model.modules.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().float().cpu().numpy().tobytes())
+    return digest.digest()
 
 
 def _key(batch: Batch, row: int, length: int) -> bytes:
@@ -95,7 +110,7 @@ def _key(batch: Batch, row: int, length: int) -> bytes:
     return b"".join(part[row, :length].tobytes() for part in parts)
 
 
-def _outputs(rows: list[_Read], width: int) -> Outputs:
+def _outputs(rows: list[Read], width: int) -> Outputs:
     torch = require("torch", "the trained compressor")
     logits = np.full((len(rows), 3, width), float("-inf"), np.float32)
     logits[:, 0] = 0.0

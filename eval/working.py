@@ -19,7 +19,7 @@ from ragib.eval.cache import Cache
 from ragib.eval.evalset import EvalSet
 from ragib.eval.grid import Grid
 from ragib.eval.lab import Lab, Timed
-from ragib.eval.remembering import remember, remembering_reader
+from ragib.eval.remembering import Memory, remember, remembering_reader
 from ragib.eval.stages import (
     Stages,
     compressor_settings,
@@ -90,6 +90,7 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
     compressors: dict[str, tuple[Compressor, Compressor]] = {}
     generators: dict[str, tuple[Generator, Generator]] = {}
     passages: dict[str, dict[str, Passage]] = {}
+    memory: Memory = {}
     lines = []
     for pipeline in grid.pipelines:
         config, built = pipeline.config, indexes[pipeline.name]
@@ -97,8 +98,8 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
         answers = generator_settings(config)
         if keeps not in compressors or answers not in generators:
             rag = RAG.from_config(config, index=built.plain)
-            compressors.setdefault(keeps, (rag.compressor, remember(rag.compressor)))
-            again = remembering_reader(rag.generator)
+            compressors.setdefault(keeps, (rag.compressor, remember(rag.compressor, memory)))
+            again = remembering_reader(rag.generator, memory)
             generators.setdefault(answers, (rag.generator, again))
         lines.append(
             Line(

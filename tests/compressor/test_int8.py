@@ -273,7 +273,7 @@ def test_the_reader_reads_with_it(weights: Path, in_int8: EvidenceModel) -> None
 
 def test_a_model_that_remembers_stays_in_int8(weights: Path, in_int8: EvidenceModel) -> None:
     plain = IBCompressor(in_int8, TWICE, keep=0.4)
-    again = remember(plain)
+    again = remember(plain, {})
     assert isinstance(again, IBCompressor)
     assert again.model.encode is in_int8.encode
     assert again.compress([ASKED]) == plain.compress([ASKED])

@@ -62,7 +62,7 @@ def questions(seed):
 
 def test_a_compressor_reads_each_pair_once(weights, reads):
     plain = load_ib(weights, CompressorConfig(name=str(weights), keep=0.4))
-    again = remember(plain)
+    again = remember(plain, {})
     known = again.model.known
     for seed in range(3):
         for a, b in zip(plain.score(questions(seed)), again.score(questions(seed)), strict=True):
@@ -75,7 +75,7 @@ def test_a_compressor_reads_each_pair_once(weights, reads):
 
 def test_old_ones_are_forgotten(weights, reads, monkeypatch):
     monkeypatch.setattr(remembering, "MOST", 4)
-    again = remember(load_ib(weights, CompressorConfig(name=str(weights), keep=0.4)))
+    again = remember(load_ib(weights, CompressorConfig(name=str(weights), keep=0.4)), {})
     for seed in range(3):
         again.compress(questions(seed))
         assert len(again.model.known) <= 4 + 2 * 12
@@ -83,7 +83,7 @@ def test_old_ones_are_forgotten(weights, reads, monkeypatch):
 
 def test_a_reader_reads_each_pair_once(weights, reads):
     plain = load_reader(weights)
-    again = remembering_reader(plain)
+    again = remembering_reader(plain, {})
     requests = [
         Request("who built it?", tuple(Evidence(p.id, 0, 20, p.text[:20], 1.0) for p in chosen))
         for chosen in (PASSAGES[:2], PASSAGES[1:], PASSAGES)
@@ -98,5 +98,21 @@ def test_a_reader_reads_each_pair_once(weights, reads):
 
 def test_what_has_no_model_is_left_alone():
     generator, compressor = SentenceGenerator(), KeepAll()
-    assert remember(compressor) is compressor
-    assert remembering_reader(generator) is generator
+    assert remember(compressor, {}) is compressor
+    assert remembering_reader(generator, {}) is generator
+
+
+def test_a_reader_need_not_read_what_the_compressor_has(weights, reads):
+    memory = {}
+    compressor = remember(load_ib(weights, CompressorConfig(name=str(weights), keep=0.4)), memory)
+    reader = remembering_reader(load_reader(weights), memory)
+    compressor.compress([Question("1", "who built it?", tuple(PASSAGES))])
+    before = len(reads)
+    whole = tuple(Evidence(p.id, 0, len(p.text), p.text, 1.0) for p in PASSAGES)
+    titles = {p.id: p.title for p in PASSAGES}
+    [answer] = reader.generate([Request("who built it?", whole, titles)])
+    assert len(reads) == before
+    assert (
+        answer.text
+        == load_reader(weights).generate([Request("who built it?", whole, titles)])[0].text
+    )
