@@ -185,9 +185,8 @@ def compressor_settings(config: CompressorConfig, index: Index) -> str:
 
 def generator_settings(config: Config) -> str:
     """Return all that decides what is answered: weights of a local folder, and their precision."""
-    values = config.generator.model_dump(
-        mode="json", exclude={"api_key_env", "timeout", "retries", "concurrency"}
-    )
+    how = {"api_key_env", "timeout", "retries", "concurrency", "priority", "cache_salt"}
+    values = config.generator.model_dump(mode="json", exclude=how)
     folder = generator_folder(config)
     files = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
     if config.generator.name == "reader" and config.generator.model is None:

@@ -23,6 +23,14 @@ Candidates = Literal["all", "dense", "sparse", "both"]
 TokenStorage = Literal["int8", "int4", "1bit"]
 Share = Annotated[float, Field(gt=0, le=1)]
 
+_HEEDED_BY = {
+    "structured": ("vllm", "openai"),
+    "stop": ("vllm", "openai", "transformers"),
+    "ordering": ("vllm", "openai"),
+    "priority": ("openai",),
+}
+"""Keys of the generator that would have no effect, and so are refused, with any other."""
+
 NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 """What reading YAML raises; the second for a date like 2026-13-45, or bytes that are not UTF-8."""
 
@@ -212,7 +220,26 @@ class GeneratorConfig(_Section):
     timeout: float = Field(60.0, gt=0, description="seconds")
     retries: int = Field(3, ge=0)
     concurrency: int = Field(8, ge=1)
+    structured: bool = Field(False, description="vllm, openai: answers are JSON by a schema")
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description="strings that end an answer: vllm, openai, transformers"
+    )
+    ordering: Literal["retrieval", "prefix"] = Field(
+        "retrieval", description="of passages; prefix: as a prefix cache holds them (vllm, openai)"
+    )
+    priority: int = Field(0, description="openai: passed on to vLLM's server, less comes first")
+    cache_salt: bool = Field(True, description="openai: keep access groups apart in its cache")
     engine_args: Mapping[str, Any] = Field({}, description="vllm: passed on to vllm.LLM")
+
+    @model_validator(mode="after")
+    def _heeded(self) -> GeneratorConfig:
+        for key, names in _HEEDED_BY.items():
+            default = GeneratorConfig.model_fields[key].default
+            if self.name not in names and getattr(self, key) != default:
+                raise ValueError(
+                    f"{key} means nothing to {self.name}, only to {', '.join(names)}; leave it out"
+                )
+        return self
 
 
 class Config(_Section):

@@ -17,6 +17,7 @@ from ragib.generators.base import Generation, Generator, Request
 from ragib.generators.citations import verify
 from ragib.generators.registry import load_generator
 from ragib.generators.running import iterate
+from ragib.generators.salt import salt_of
 from ragib.indexes.filters import Where
 from ragib.indexes.index import Index
 from ragib.retriever import Retriever
@@ -31,6 +32,7 @@ class _Found:
     hits: tuple[Hit, ...]
     compressed: Compressed
     seconds: Mapping[str, float]
+    salt: str | None
 
     @property
     def request(self) -> Request | None:
@@ -38,7 +40,7 @@ class _Found:
         if self.compressed.abstained or not self.compressed.evidence:
             return None
         titles = {hit.passage.id: hit.passage.title for hit in self.hits if hit.passage.title}
-        return Request(self.question, self.compressed.evidence, titles)
+        return Request(self.question, self.compressed.evidence, titles, self.salt)
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class RAG:
             "compress": (perf_counter() - middle) * share,
         }
         return [
-            _Found(text, tuple(found), kept, seconds)
+            _Found(text, tuple(found), kept, seconds, salt_of(allow))
             for text, found, kept in zip(questions, hits, compressed, strict=True)
         ]
 

@@ -75,6 +75,18 @@ def test_only_one_way_to_say_how_much_is_kept() -> None:
         load_config(overrides=["compressor.keep=0.5", "compressor.budget=100"])
 
 
+@pytest.mark.parametrize("key", ["structured=true", "stop=[x]", "ordering=prefix", "priority=1"])
+def test_what_a_generator_does_not_heed_is_refused(key: str) -> None:
+    load_config(overrides=["generator.name=openai", f"generator.{key}"])
+    with pytest.raises(ConfigError, match=f"{key.split('=')[0]} means nothing to reader, only to"):
+        load_config(overrides=[f"generator.{key}"])
+
+
+def test_a_stop_string_is_not_empty() -> None:
+    with pytest.raises(ConfigError, match=r"generator\.stop\.0"):
+        load_config(overrides=["generator.name=vllm", "generator.stop=['']"])
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

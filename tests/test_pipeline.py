@@ -1,4 +1,5 @@
 import asyncio
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -101,6 +102,17 @@ def test_the_generator_sees_the_evidence_and_titles_only(rag):
     answer = rag.ask("How old is the river?")
     (request,) = rag.generator.seen
     assert request == Request("How old is the river?", answer.evidence, {"d#1": "River"})
+
+
+def test_access_groups_share_no_salt(rag):
+    asked = [("public",), ("staff",), ("a", "b"), ("b", "a", "b"), ("a",), ("staff", "public")]
+    for allow in asked:
+        rag.ask("How old is the river?", allow=allow)
+    public, staff, both, again, one, wide = (request.salt for request in rag.generator.seen)
+    assert public is None
+    assert both == again
+    assert len({staff, both, one, wide}) == 4
+    assert all(re.fullmatch("[0-9a-f]{64}", salt) for salt in (staff, both, one, wide))
 
 
 def test_nothing_found_or_kept_is_abstention_without_a_call(rag):

@@ -13,12 +13,14 @@ from ragib.types import Evidence
 class Request:
     """A question with the evidence to answer it from, best passage first.
 
-    `titles` maps a passage id to the title of its document, for those that have one.
+    `titles` maps a passage id to the title of its document, for those that have one. Requests of
+    unlike `salt` share nothing in an engine's prefix cache (see `ragib.generators.salt`).
     """
 
     question: str
     evidence: tuple[Evidence, ...]
     titles: Mapping[str, str] = field(default_factory=dict)
+    salt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,11 @@ class Quote:
 class Generation:
     """An answer as generated: its quotes are not checked yet.
 
-    `text` holds no citation markers and is empty if the generator abstained. `usage` counts
-    tokens (`prompt_tokens`, `completion_tokens`) where the engine tells them. `confidence` is
-    higher for surer answers, on a scale of the generator's own. `error` says why a request of a
-    batch got no answer.
+    `text` holds no citation markers and is empty if the generator abstained. `usage` holds what
+    the engine tells: `prompt_tokens`, of them `cached_tokens` that its prefix cache had,
+    `completion_tokens`, `first_token_ms` from the request to the first token, and
+    `tokens_per_second` from then on. `confidence` is higher for surer answers, on a scale of the
+    generator's own. `error` says why a request of a batch got no answer.
     """
 
     text: str

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,11 +17,12 @@ from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, GenerationError
 from ragib.extras import refuse_offline, require
 from ragib.generators.base import Generation, Request
-from ragib.generators.citations import MarkerParser, parse
+from ragib.generators.pace import pace
 from ragib.generators.prompt import chat
 from ragib.generators.retry import RETRIED, Backoff
 from ragib.generators.running import run
 from ragib.generators.sse import Chunk, chunks, read_json
+from ragib.generators.structured import SCHEMA, parser_for, read
 
 if TYPE_CHECKING:
     import httpx
@@ -32,9 +34,14 @@ class OpenAIGenerator:
     A request that meets a busy or broken server (status 408, 409, 425, 429 or 5xx), a refused
     connection or a timeout is sent again, up to `retries` times, after a wait that doubles from
     half a second and is never shorter than the server's `Retry-After`. `timeout` bounds each
-    attempt; when streaming, each wait for the next piece. The API key is read from the
+    attempt; when streaming, each wait for the next piece. Leaving a stream or cancelling a request
+    closes its connection, by which the server knows to stop. The API key is read from the
     environment variable that `api_key_env` names and is only ever sent to `base_url`; redirects
     are not followed.
+
+    `structured` asks for JSON by a schema (`response_format`). Requests with a salt send it as
+    `cache_salt`, and a `priority` other than 0 goes along: fields of vLLM's, which other servers
+    may refuse; `cache_salt: false` leaves the first out.
 
     Raises
     ------
@@ -75,22 +82,27 @@ class OpenAIGenerator:
 
     async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
         """Yield the answer as the server sends it; only its beginning is ever tried again."""
-        parser = MarkerParser()
+        parser = parser_for(self._config.structured)
         usage: dict[str, int] = {}
         finished = False
+        begun, first, last = perf_counter(), None, 0.0
         async with self._client() as client:
             response = await self._open(client, request)
             async with aclosing(response):
                 async for chunk in self._chunks(response):
                     finished = finished or chunk.finished
                     usage |= chunk.usage
+                    if chunk.text:
+                        last = perf_counter() - begun
+                        first = last if first is None else first
                     if shown := parser.feed(chunk.text):
                         yield shown
         if not finished:
             raise GenerationError(f"{self._url}: the answer broke off before its end")
-        last, generation = parser.finish(usage)
-        if last:
-            yield last
+        usage |= pace(first, last, usage.get("completion_tokens", 0))
+        rest, generation = parser.finish(usage)
+        if rest:
+            yield rest
         yield generation
 
     async def _all(self, requests: Sequence[Request]) -> list[Generation]:
@@ -104,7 +116,7 @@ class OpenAIGenerator:
             text, usage = read_json(response.content)
         except GenerationError as error:
             return Generation("", error=self._clean(f"{self._url}: {error}"))
-        return parse(text, usage)
+        return read(text, self._config.structured, usage)
 
     async def _open(self, client: httpx.AsyncClient, request: Request) -> httpx.Response:
         try:
@@ -150,13 +162,22 @@ class OpenAIGenerator:
     def _body(self, request: Request, *, stream: bool) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._config.model,
-            "messages": chat(request),
+            "messages": chat(request, structured=self._config.structured),
             "max_tokens": self._config.max_tokens,
             "temperature": self._config.temperature,
             "seed": self._config.seed,
         }
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
+        if self._config.structured:
+            shape = {"name": "answer", "schema": SCHEMA, "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": shape}
+        if self._config.stop:
+            body["stop"] = list(self._config.stop)
+        if self._config.priority:
+            body["priority"] = self._config.priority
+        if request.salt and self._config.cache_salt:
+            body["cache_salt"] = request.salt
         return body
 
     def _client(self) -> httpx.AsyncClient:

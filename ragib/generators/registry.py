@@ -5,6 +5,7 @@ from __future__ import annotations
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, did_you_mean
 from ragib.generators.base import Generator
+from ragib.generators.ordering import Ordered
 
 GENERATORS = ("reader", "sentence", "vllm", "openai", "transformers")
 
@@ -19,6 +20,11 @@ def load_generator(config: GeneratorConfig) -> Generator:
     MissingExtraError
         An optional package is not installed.
     """
+    generator = _load(config)
+    return Ordered(generator) if config.ordering == "prefix" else generator
+
+
+def _load(config: GeneratorConfig) -> Generator:
     match config.name:
         case "reader":
             from ragib.generators.reader import load_reader

@@ -64,9 +64,12 @@ def count_tokens(answer: Mapping[str, Any]) -> dict[str, int]:
     usage = answer.get("usage")
     if not isinstance(usage, dict):
         return {}
+    match usage:
+        case {"prompt_tokens_details": {"cached_tokens": cached}}:
+            usage = {**usage, "cached_tokens": cached}
     return {
         name: usage[name]
-        for name in ("prompt_tokens", "completion_tokens")
+        for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
         if isinstance(usage.get(name), int)
     }
 

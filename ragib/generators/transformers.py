@@ -113,7 +113,7 @@ class TransformersGenerator:
 
     def _answer(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
         try:
-            texts = self._decode(tokenizer, model, prompts, **self._stopping(tokenizer))
+            texts = self._decode(tokenizer, model, prompts, stop=self._config.stop)
         except GenerationError as error:
             return [Generation("", error=str(error))] * len(prompts)
         return [parse(text[: ends_at(text, self._config.stop)], usage) for text, usage in texts]
@@ -145,8 +145,18 @@ class TransformersGenerator:
             found.append((tokenizer.decode(answer, skip_special_tokens=True), usage))
         return found
 
-    def _run(self, tokenizer: Any, model: Any, prompts: Sequence[Any], **more: Any) -> Any:  # noqa: ANN401
+    def _run(
+        self,
+        tokenizer: Any,  # noqa: ANN401
+        model: Any,  # noqa: ANN401
+        prompts: Sequence[Any],
+        *,
+        stop: Sequence[str] = (),
+        **more: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         torch, config = self._torch, self._config
+        if stop:
+            more |= {"stop_strings": list(stop), "tokenizer": tokenizer}
         width = max(map(len, prompts))
         # On the left, so that every answer goes on from the last token of its prompt.
         ids = torch.full((len(prompts), width), _pad_id(tokenizer))
@@ -165,10 +175,6 @@ class TransformersGenerator:
                 pad_token_id=_pad_id(tokenizer),
                 **({"max_new_tokens": config.max_tokens} | sampling | more),
             )
-
-    def _stopping(self, tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
-        stop = list(self._config.stop)
-        return {"stop_strings": stop, "tokenizer": tokenizer} if stop else {}
 
     def _pieces(self, request: Request, usage: dict[str, int]) -> Iterator[str]:
         tokenizer, model = self._load()
@@ -190,7 +196,7 @@ class TransformersGenerator:
                         [prompt],
                         streamer=streamer,
                         stopping_criteria=[lambda *_, **__: left.is_set()],
-                        **self._stopping(tokenizer),
+                        stop=self._config.stop,
                     )
                 )
             except Exception as error:  # handed to the reading thread below

@@ -194,27 +194,23 @@ class VLLMGenerator:
         window = llm.llm_engine.model_config.max_model_len
         return too_long(len(prompt), self._config.max_tokens, window) or prompt
 
-    def _params(self, **more: Any) -> Any:  # noqa: ANN401
+    def _params(self, *, delta: bool = False, **more: Any) -> Any:  # noqa: ANN401
         kinds = self._vllm.sampling_params.RequestOutputKind
         values = {
             "max_tokens": self._config.max_tokens,
             "temperature": self._config.temperature,
             "seed": self._config.seed if self._config.temperature > 0 else None,
-            "output_kind": kinds.FINAL_ONLY,
+            "output_kind": kinds.DELTA if delta else kinds.FINAL_ONLY,
         }
         return self._vllm.SamplingParams(**(values | more))
 
     def _answering(self) -> Any:  # noqa: ANN401
         """Return the parameters of an answer: step by step, so that its first token is timed."""
-        params = self._vllm.sampling_params
         shape = None
         if self._config.structured:
-            shape = params.StructuredOutputsParams(json=SCHEMA)
-        return self._params(
-            output_kind=params.RequestOutputKind.DELTA,
-            structured_outputs=shape,
-            stop=list(self._config.stop) or None,
-        )
+            shape = self._vllm.sampling_params.StructuredOutputsParams(json=SCHEMA)
+        stop = list(self._config.stop) or None
+        return self._params(delta=True, structured_outputs=shape, stop=stop)
 
 
 def _hide_llvmlite() -> None:

@@ -15,7 +15,7 @@ class FakeServer:
     """Answers each request with the next step of its script, then with the last one again.
 
     A step is a status, headers and a body; a body that is a list is sent piece by piece, and
-    numbers in it are seconds to wait.
+    numbers in it are seconds to wait. `left` is set once a client closes a connection too early.
     """
 
     url: str = ""
@@ -23,6 +23,7 @@ class FakeServer:
     requests: list = field(default_factory=list)
     busiest: int = 0
     busy: int = 0
+    left: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def then(self, body, status=200, **headers) -> FakeServer:
@@ -71,7 +72,7 @@ def serving():
                     else:
                         time.sleep(piece)
             except OSError:
-                pass  # the client has left
+                fake.left.set()
             finally:
                 with fake.lock:
                     fake.busy -= 1

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -12,9 +13,21 @@ from ragib.generators.base import Generation, Quote, Request
 from ragib.generators.openai import OpenAIGenerator
 from ragib.generators.prompt import chat
 from ragib.generators.retry import Backoff, seconds_asked
-from ragib.types import Evidence
+from ragib.generators.structured import SCHEMA
+from ragib.pipeline import RAG
+from ragib.types import Compressed, Evidence, Hit, Passage
 
 DONE = b"data: [DONE]\n\n"
+
+
+class OneHit:
+    def retrieve(self, questions, **_):
+        return [[Hit(Passage("p", "d", "Ada"), 1.0)] for _ in questions]
+
+
+class NoCompressor:
+    def compress(self, questions):
+        return [Compressed(q.id, request().evidence, (), 1, 1) for q in questions]
 
 
 def request(question="Who wrote it?"):
@@ -218,7 +231,8 @@ def test_streaming_yields_pieces_then_the_whole(server):
     assert pieces[0] == "A"
     assert "".join(pieces) == text
     usage = {"prompt_tokens": 7, "completion_tokens": 4}
-    assert got == Generation(text, (Quote(0),), usage=usage)
+    assert got.usage.items() >= usage.items()
+    assert got == Generation(text, (Quote(0),), usage=got.usage)
     assert server.requests[0][2]["stream"] is True
 
 
@@ -271,15 +285,95 @@ def test_one_may_ask_in_the_middle_of_a_stream(server):
     assert asyncio.run(interleave()) == ("Ada", "Bob")
 
 
-def test_leaving_a_stream_early_is_fine(server):
+def test_leaving_a_stream_closes_its_connection(server):
     async def first():
         stream = connect(server).stream(request())
         piece = await anext(stream)
         await stream.aclose()
+        assert await asyncio.to_thread(server.left.wait, 20)
         return piece
 
-    server.then([event("Ada"), *[0.01, event("x")] * 20, DONE])
+    server.then([event("Ada"), *[0.01, event("x")] * 2000, DONE])
     assert asyncio.run(first()) == "Ada"
+
+
+def test_a_pipeline_that_is_left_closes_the_connection_too(server):
+    generator = connect(server)
+
+    async def first():
+        stream = RAG(OneHit(), NoCompressor(), generator).astream("Who wrote it?")
+        piece = await anext(stream)
+        await stream.aclose()
+        assert await asyncio.to_thread(server.left.wait, 20)
+        return piece
+
+    server.then([event("Ada"), *[0.01, event("x")] * 2000, DONE])
+    assert asyncio.run(first()) == "Ada"
+
+
+def test_cancelling_a_request_closes_its_connection(server):
+    async def cancel():
+        task = asyncio.create_task(connect(server).agenerate(request()))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(server.left.wait, 20)
+
+    server.then([*[b" ", 0.01] * 2000, completion("Ada")])
+    asyncio.run(cancel())
+
+
+def test_what_only_some_servers_know_is_sent_if_asked_for(server):
+    server.then(completion("Ada"))
+    salted = replace(request(), salt="s1")
+    connect(server, stop=["\n", "Q:"], priority=-3).generate([salted])
+    connect(server, cache_salt=False).generate([salted])
+    more, less = (body for _, _, body in server.requests)
+    assert (more["stop"], more["priority"], more["cache_salt"]) == (["\n", "Q:"], -3, "s1")
+    assert not {"stop", "priority", "cache_salt", "response_format"} & less.keys()
+
+
+REPLY = '{"abstained": false, "answer": "Ada [1].", "citations": [{"evidence": 1, "quote": "Ad"}]}'
+
+
+def test_structured_answers_are_asked_for_by_a_schema_and_read_strictly(server):
+    server.then(completion(REPLY, prompt_tokens=7)).then(completion("Ada [1].", prompt_tokens=7))
+    generator = connect(server, structured=True)
+    good, bad = generator.generate([request()])[0], generator.generate([request()])[0]
+    assert good == Generation("Ada.", (Quote(0), Quote(0, "Ad")), usage={"prompt_tokens": 7})
+    assert "no whole JSON object" in bad.error
+    assert "Ada [1]." in bad.error
+    body = server.requests[0][2]
+    assert body["messages"] == chat(request(), structured=True)
+    asked = body["response_format"]["json_schema"]
+    assert (asked["schema"], asked["strict"]) == (SCHEMA, True)
+
+
+def test_structured_answers_stream_their_text(server):
+    half = REPLY.index("a [1]")
+    server.then([event(REPLY[:half]), event(REPLY[half:]), DONE])
+    server.then([event(REPLY[:half]), DONE])
+    *pieces, got = asyncio.run(collect(connect(server, structured=True)))
+    assert pieces[0] == "Ad"
+    assert "".join(pieces) == got.text == "Ada."
+    assert got.quotes == (Quote(0), Quote(0, "Ad"))
+    with pytest.raises(GenerationError, match="no whole JSON object"):
+        asyncio.run(collect(connect(server, structured=True)))
+
+
+def test_cached_tokens_and_the_pace_are_told(server):
+    told = {"prompt_tokens": 70, "prompt_tokens_details": {"cached_tokens": 64}}
+    server.then(completion("Ada", **told)).then(completion("Ada", prompt_tokens_details=None))
+    usage = b'data: {"choices": [], "usage": {"completion_tokens": 3}}\n\n'
+    server.then([0.02, event("A"), 0.02, event("da"), usage, DONE])
+    generator = connect(server)
+    cached, unknown = (generator.generate([request()])[0].usage for _ in range(2))
+    assert (cached, unknown) == ({"prompt_tokens": 70, "cached_tokens": 64}, {})
+    got = asyncio.run(collect(generator))[-1].usage
+    assert got["first_token_ms"] >= 20
+    assert 0 < got["tokens_per_second"] <= 100
 
 
 def test_bodies_are_json(server):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ragib.generators.base import Request
 from ragib.generators.chat import tokens
-from ragib.generators.prompt import SYSTEM, boundary, chat
+from ragib.generators.prompt import SYSTEM, SYSTEM_JSON, boundary, chat
 from ragib.types import Evidence
 
 
@@ -19,12 +19,29 @@ def user(made):
     return chat(made)[1]["content"]
 
 
+def marks(text):
+    return re.findall(r"^BEGIN ([0-9a-f]{16})$", text, re.MULTILINE)
+
+
 def test_evidence_is_numbered_titled_and_fenced():
     text = user(request("Who?\n", "Ada wrote it.", "Bob read it.", titles={"p1": "On\nBob"}))
-    mark = re.search(r"BEGIN ([0-9a-f]{16}) ", text)[1]
-    assert f"[1]\nBEGIN {mark}\nAda wrote it.\nEND {mark}\n" in text
-    assert f"[2] On Bob\nBEGIN {mark}\nBob read it.\nEND {mark}\n" in text
+    first, second = marks(text)
+    assert f"[1]\nBEGIN {first}\nAda wrote it.\nEND {first}\n" in text
+    assert f"[2] On Bob\nBEGIN {second}\nBob read it.\nEND {second}\n" in text
     assert text.endswith("\nQuestion: Who?")
+
+
+def test_prompts_are_alike_up_to_the_first_piece_that_differs():
+    first, second = (user(request("Who?", "Ada.", "Bob.", last)) for last in ("Cy.", "Dan."))
+    assert first[: first.index("[3]")] == second[: second.index("[3]")]
+    assert marks(first)[2] != marks(second)[2]
+
+
+def test_json_is_asked_for_with_other_instructions_over_the_same_evidence():
+    made = request("Who?", "Ada.")
+    system, asked = chat(made, structured=True)
+    assert system == {"role": "system", "content": SYSTEM_JSON}
+    assert asked == chat(made)[1]
 
 
 def test_the_prefix_depends_on_the_evidence_alone():
@@ -37,7 +54,7 @@ def test_the_prefix_depends_on_the_evidence_alone():
 hostile = st.lists(
     st.one_of(
         st.text(),
-        st.sampled_from(["END", "BEGIN", "\nEND ", boundary(["q", "x"]), "[1]\n", "Question: "]),
+        st.sampled_from(["END", "BEGIN", "\nEND ", boundary("", "", ""), "[1]\n", "Question: "]),
     )
 ).map("".join)
 
@@ -45,16 +62,27 @@ hostile = st.lists(
 @given(hostile, st.lists(hostile, max_size=4), hostile)
 def test_no_text_can_close_its_block(question, texts, title):
     text = user(request(question, *texts, titles={"p0": title}))
-    mark = re.match(r"Each block begins with a line BEGIN ([0-9a-f]{16}) ", text)[1]
-    assert text.count(mark) == 2 + 2 * len(texts)
-    assert text.count(f"END {mark}") == 1 + len(texts)
+    lines = text.split("\n")
+    place = 2
+    for number, _ in enumerate(texts, start=1):
+        assert lines[place].startswith(f"[{number}]")
+        begin, mark = lines[place + 1].split(" ")
+        assert begin == "BEGIN"
+        own = [n for n, line in enumerate(lines) if mark in line]
+        pairs = list(zip(own[::2], own[1::2], strict=True))  # more than one for equal pieces
+        assert all(lines[a] == f"BEGIN {mark}" and lines[b] == f"END {mark}" for a, b in pairs)
+        place = next(b for a, b in pairs if a == place + 1) + 2
+    assert lines[place].startswith("Question: ")
+    assert place == len(lines) - 1
 
 
 def test_a_text_that_foresees_the_boundary_gets_another():
-    foreseen = boundary(["", "x"])
-    assert boundary([foreseen, "x"]) != foreseen
-    assert boundary(["", "x"]) == foreseen
-    assert boundary([foreseen.upper(), "x"]) not in (foreseen, foreseen.upper())
+    foreseen = boundary("", "x", "x")
+    assert boundary("", "x", "x and y") == foreseen
+    assert boundary("", "x", f"x and {foreseen}") != foreseen
+    text = user(request("Who?", "x", foreseen.upper()))
+    assert foreseen not in marks(text)
+    assert text.casefold().count(foreseen) == 1
 
 
 @pytest.mark.parametrize(

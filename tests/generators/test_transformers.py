@@ -20,6 +20,9 @@ REQUESTS = [
 ]
 
 
+SAID = ("king", "queen", "tower", "bridge", "was", "old", "new", "war", "peace")
+
+
 @pytest.fixture(scope="module")
 def generator(tiny_llama_dir):
     config = GeneratorConfig(
@@ -50,6 +53,21 @@ def test_streaming_and_async_give_the_same(generator):
         assert streamed == expected
         assert "".join(pieces) == expected.text
         assert asyncio.run(generator.agenerate(one)) == expected
+
+
+def test_an_answer_ends_before_a_stop_string(generator, tiny_llama_dir):
+    full = generator.generate(REQUESTS)
+    stop = next(word for word in SAID if word in full[0].text)
+    values = {"model": str(tiny_llama_dir), "max_tokens": 24, "concurrency": 3, "stop": [stop]}
+    stopped = load_generator(GeneratorConfig(name="transformers", **values))
+    answers = stopped.generate(REQUESTS)
+    assert answers[0].text == full[0].text[: full[0].text.index(stop)].rstrip()
+    assert answers[0].usage["completion_tokens"] < full[0].usage["completion_tokens"]
+    for answer, one in zip(answers, REQUESTS, strict=True):
+        assert stop not in answer.text
+        *pieces, streamed = asyncio.run(collect(stopped, one))
+        assert streamed == answer
+        assert "".join(pieces) == answer.text
 
 
 def test_leaving_a_stream_early_stops_the_model(generator):
