@@ -2,7 +2,8 @@
 
 Scoring every passage by MaxSim takes time in proportion to the corpus. Terms and single vectors
 find most of the same passages sooner: each proposes its best, and only those are scored. Filters
-and access lists hold for the proposals, so nothing else is ever scored.
+and access lists hold for the proposals, so nothing else is ever scored, nor read from the disk
+where the file of token vectors is larger than memory.
 """
 
 from __future__ import annotations
@@ -91,13 +92,18 @@ def find_among(
             "candidates: an index on a server scores what its other kinds propose anyhow; set "
             "retriever.store.candidates instead"
         )
-    depth = max(config.k, config.depth)
-    others = [kind for kind in KINDS if kind in asked or (kind in kinds and kind != "multivector")]
-    found = {kind: snapshot.searcher(kind).search(queries, depth, allowed) for kind in others}
-    rows = np.concatenate([found[kind].rows for kind in asked], axis=1)
-    from ragib.indexes.multivector_search import MultiVectorSearcher
+    from ragib.indexes.multivector_search import AHEAD, MultiVectorSearcher
 
     searcher = cast(MultiVectorSearcher, snapshot.searcher("multivector"))
+    depth = max(config.k, config.depth)
+    others = [kind for kind in KINDS if kind in asked or (kind in kinds and kind != "multivector")]
+    found: dict[Kind, TopK] = {}
+    for kind in others:
+        found[kind] = snapshot.searcher(kind).search(queries, depth, allowed)
+        if kind in asked:
+            # Their vectors come from the disk while the next kind proposes.
+            searcher.read_ahead(found[kind].rows[:AHEAD])
+    rows = np.concatenate([found[kind].rows for kind in asked], axis=1)
     wanted = config.k if len(kinds) == 1 else depth
     found["multivector"] = searcher.search_among(queries, wanted, rows)
     return {kind: found[kind] for kind in kinds}

@@ -41,14 +41,17 @@ _PURPOSE = "multi-vector search"
 _TILE_PRODUCTS = 1 << 19
 """Products a tile: 2 MiB of 32-bit integers stay in the cache until they are reduced."""
 
+_LEAST_ROWS = 32
+"""Rows that eight-bit products are tried on; a GPU does not multiply fewer than 17."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
     """The coded vectors of `n` passages, in the order of their vector counts.
 
-    `codes` is a `(t, d)` int8 or, of fewer `bits` a value, a `(t, d * bits / 8)` uint8 tensor on
-    the device that shall do the work, `counts` `(n,)` int64 never falls and sums to `t`, `scales`
-    is `(n,)` float32. `offsets`, `(n + 1,)`, are where each passage starts.
+    `codes` is a `(t, d)` int8 or, of fewer `bits` a value, a `(t, d * bits / 8)` uint8 tensor,
+    `counts` `(n,)` int64 never falls and sums to `t`, `scales` is `(n,)` float32. `offsets`,
+    `(n + 1,)`, are where each passage starts.
     """
 
     codes: Tensor
@@ -118,20 +121,20 @@ def score(
     scores = np.empty((len(queries), len(passages)), np.float32)
     best, weights = _reducer(block, queries)
 
-    def work(tiles: list[tuple[int, int]]) -> None:
+    def work(cuts: list[tuple[int, int]]) -> None:
         with torch.inference_mode():
-            for first, last in tiles:
+            for first, last in cuts:
                 part = passages[first:last]
                 # Summed in double precision, so that equal passages tie in any tile.
-                sums = (best(part).double() @ weights).cpu().numpy()
+                sums = (best(part).double() @ weights).numpy()
                 scores[:, first:last] = (sums * block.scales[part, None]).T
 
-    tiles = list(_tiles(block.counts[passages], _TILE_PRODUCTS // len(weights)))
+    cuts = list(tiles(block.counts[passages], _TILE_PRODUCTS // len(weights)))
     threads = torch.get_num_threads()
-    if block.codes.is_cuda or threads == 1 or len(tiles) < 2 * threads:
-        work(tiles)
+    if threads == 1 or len(cuts) < 2 * threads:
+        work(cuts)
     else:
-        shares = [tiles[i :: 4 * threads] for i in range(4 * threads)]
+        shares = [cuts[i :: 4 * threads] for i in range(4 * threads)]
         list(_pool(threads, os.getpid()).map(work, shares))
     return scores
 
@@ -148,18 +151,8 @@ def _reducer(
         weights, `(v, q)` float64, that sum these by query.
     """
     torch = require("torch", _PURPOSE)
-    vectors = np.concatenate(queries)
-    weights = np.zeros((len(vectors), len(queries)))
-    owner = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
-    weights[np.arange(len(vectors)), owner] = 1
-    if block.codes.is_cuda:
-        halves = torch.from_numpy(vectors).to(block.codes.device, torch.float16).T
-        return (
-            lambda rows: _largest(_gather(block, rows).half() @ halves, block.counts[rows])
-        ), torch.from_numpy(weights).to(block.codes.device)
-    dim = vectors.shape[1]
-    codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
-    sums = torch.from_numpy(weights * scales[:, None])
+    codes, sums = side_by_side(queries)
+    dim = codes.shape[1]
     if vnni.available(dim):
         address = block.codes.data_ptr()
         return (
@@ -170,13 +163,35 @@ def _reducer(
             )
         ), sums
     matrix = torch.from_numpy(np.ascontiguousarray(codes.T))
-    if exact_int8(dim):
-        return (
-            lambda rows: _largest(torch._int_mm(_gather(block, rows), matrix), block.counts[rows])
-        ), sums
-    # Single precision holds these integers exactly, so every way gives the same scores.
-    singles = matrix.float()
-    return (lambda rows: _largest(_gather(block, rows).float() @ singles, block.counts[rows])), sums
+    return (lambda rows: largest(products(_gather(block, rows), matrix), block.counts[rows])), sums
+
+
+def side_by_side(queries: list[NDArray[np.float32]]) -> tuple[NDArray[np.int8], Tensor]:
+    """Code all `v` query vectors, each with a scale of its own.
+
+    Returns
+    -------
+    tuple
+        The codes, `(v, d)`; and the weights, `(v, q)` float64, that sum products by query.
+    """
+    vectors = np.concatenate(queries)
+    codes, scales = quantize(vectors, np.ones(len(vectors), np.int64))
+    weights = np.zeros((len(vectors), len(queries)))
+    owner = np.repeat(np.arange(len(queries)), [len(query) for query in queries])
+    weights[np.arange(len(vectors)), owner] = scales
+    return codes, require("torch", _PURPOSE).from_numpy(weights)
+
+
+def products(codes: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply int8 codes, `(t, d)`, with those of queries, `(d, v)`, on the device they are on.
+
+    Single precision holds these integers exactly, so both ways give the same: `(t, v)`.
+    """
+    torch = require("torch", _PURPOSE)
+    if len(codes) >= _LEAST_ROWS and exact_int8(codes.shape[1], codes.device.type):
+        found: Tensor = torch._int_mm(codes, matrix)
+        return found
+    return codes.float() @ matrix.float()
 
 
 def _gather(block: Block, rows: NDArray[np.int64]) -> Tensor:
@@ -186,28 +201,28 @@ def _gather(block: Block, rows: NDArray[np.int64]) -> Tensor:
     else:
         torch = require("torch", _PURPOSE)
         lines = torch.from_numpy(ranges(block.offsets[rows], block.counts[rows]))
-        codes = block.codes[lines.to(block.codes.device)]
+        codes = block.codes[lines]
     return codes if block.bits == 8 else unpack_middles(codes, block.bits)
 
 
-def _tiles(counts: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+def tiles(counts: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
     """Cut passages with `counts` vectors into runs of about `size` vectors."""
     offsets = np.concatenate([[0], np.cumsum(counts)])
     cuts = np.searchsorted(offsets, np.arange(0, offsets[-1], max(size, 1)), side="left")
     return ((int(a), int(b)) for a, b in pairwise(np.unique([*cuts, len(counts)])))
 
 
-def _largest(products: Tensor, counts: NDArray[np.int64]) -> Tensor:
+def largest(multiplied: Tensor, counts: NDArray[np.int64]) -> Tensor:
     """Take the largest of the products, `(t, v)`, of each passage; equal counts go together."""
     edges = [0, *(np.flatnonzero(np.diff(counts)) + 1).tolist(), len(counts)]
     found = []
     done = 0
     for a, b in pairwise(edges):
         width = int(counts[a])
-        found.append(products[done : done + (b - a) * width].view(b - a, width, -1).amax(1))
+        found.append(multiplied[done : done + (b - a) * width].view(b - a, width, -1).amax(1))
         done += (b - a) * width
-    largest: Tensor = require("torch", _PURPOSE).cat(found)
-    return largest
+    every: Tensor = require("torch", _PURPOSE).cat(found)
+    return every
 
 
 def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -219,20 +234,21 @@ def ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.i
 
 
 @cache
-def exact_int8(dim: int) -> bool:
-    """Say whether `torch._int_mm` multiplies `dim`-dimensional codes on this CPU without error.
+def exact_int8(dim: int, device: str = "cpu") -> bool:
+    """Say whether `torch._int_mm` multiplies `dim`-dimensional codes on a device without error.
 
-    Without VNNI instructions its kernels add pairs of products in 16 bits and saturate; the
-    largest codes there are bring that to light.
+    Without VNNI instructions a CPU adds pairs of products in 16 bits and saturates; the largest
+    codes there are bring that to light. A GPU wants dimensions in eights.
     """
     torch = require("torch", _PURPOSE)
-    worst = torch.full((32, dim), 127, dtype=torch.int8)
+    worst = torch.full((_LEAST_ROWS, dim), 127, dtype=torch.int8)
     worst[::2] = -127
+    expected = worst.long() @ worst.long().T
     try:
-        found = torch._int_mm(worst, worst.T.contiguous())
+        found = torch._int_mm(worst.to(device), worst.T.contiguous().to(device))
     except RuntimeError:
         return False
-    return bool(torch.equal(found.long(), worst.long() @ worst.T.long()))
+    return bool(torch.equal(found.cpu().long(), expected))
 
 
 @lru_cache(maxsize=1)

@@ -18,22 +18,27 @@ from ragib.extras import require
 from ragib.indexes import packed
 from ragib.indexes.base import Mask, Queries, TopK
 from ragib.indexes.codes import BITS, decode, turned, unit
+from ragib.indexes.device_scan import on_gpu
 from ragib.indexes.maxsim import Block, scan, score
 from ragib.indexes.projection import project
+from ragib.indexes.readahead import ReadAhead
 from ragib.indexes.topk import empty, rank, select
 from ragib.text import Span
 
 Matrix = NDArray[np.float32]
 
-_GROUP = 128
+_GROUP, _GPU_GROUP = 128, 1024
 """Query vectors that are scored in one pass over the passages."""
 
 _SPARE = 50
 """Candidates beyond `k` that are rescored at most, of eight-bit codes."""
 
+AHEAD = 8
+"""Queries whose candidates are read from the disk while one is scored."""
+
 
 class MultiVectorSearcher:
-    """Exact search over segments; on a GPU the codes are kept in its memory."""
+    """Exact search over segments; all passages are scored on a GPU where there is one."""
 
     def __init__(
         self,
@@ -43,8 +48,7 @@ class MultiVectorSearcher:
         config: MultiVectorConfig,
     ) -> None:
         torch = require("torch", "multi-vector search")
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._segments = segments
+        self.segments = segments
         self._alive = alive
         self._projection = projection
         self._rescore = config.rescore
@@ -52,14 +56,19 @@ class MultiVectorSearcher:
         bits = BITS[config.storage]
         widths = [8 * segment.codes.shape[1] // bits for segment in segments]
         self._width = max(widths, default=0)
+        if any(len(s.codes) and w != self._width for s, w in zip(segments, widths, strict=True)):
+            raise ValueError(f"segments with vectors of {sorted(set(widths))} dimensions")
         self._unit = unit(config.storage, finer=config.rescore > 0)
         self._blocks = [
-            Block(torch.from_numpy(s.codes).to(device), s.counts, s.scales * self._unit, bits)
+            Block(torch.from_numpy(s.codes), s.counts, s.scales * self._unit, bits)
             for s in segments
         ]
         sizes = [len(segment.scales) for segment in segments]
         self._bases = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._codes_ahead = [ReadAhead(s.codes) for s in segments]
+        self._finer_ahead = [ReadAhead(s.residual) for s in segments if s.residual is not None]
         self._rows = [base + s.rows for s, base in zip(segments, self._bases, strict=False)]
+        self._scanner = on_gpu(self._blocks, self._rows)
         # Where each row is stored within its segment.
         self._positions = np.empty(self._bases[-1], np.int64)
         for rows in self._rows:
@@ -81,7 +90,7 @@ class MultiVectorSearcher:
         found = empty(len(vectors), k)
         if k < 1 or not wanted.any():
             return found
-        for group in _groups(vectors):
+        for group in _groups(vectors, _GROUP if self._scanner is None else _GPU_GROUP):
             best = self._top([vectors[i] for i in group], k, wanted)
             found.rows[group], found.scores[group] = best.rows, best.scores
         return found
@@ -100,7 +109,7 @@ class MultiVectorSearcher:
         passage, _ = self._restored(np.array([row]))
         if len(passage) == 0:
             return [() for _ in vectors]
-        labels, spans = self._segments[number].spans(position)
+        labels, spans = self.segments[number].spans(position)
         return [
             tuple((int(a), int(b)) for a, b in spans[(labels == best) & (spans[:, 0] >= 0)])
             for best in (vectors @ passage.T).argmax(axis=1)
@@ -122,13 +131,27 @@ class MultiVectorSearcher:
         """
         vectors = self._vectors(queries)
         found = empty(len(vectors), k)
+        self.read_ahead(rows[:AHEAD])
         for number, (query, line) in enumerate(zip(vectors, rows, strict=True)):
+            self.read_ahead(rows[number + AHEAD : number + AHEAD + 1])
             candidates = np.unique(line[line >= 0])
             candidates = candidates[self._alive[candidates]]
             if k > 0 and len(query) and len(candidates):
                 best = self._best(query, candidates, k)
                 found.rows[number], found.scores[number] = best.rows[0], best.scores[0]
         return found
+
+    def read_ahead(self, rows: NDArray[np.int64]) -> None:
+        """Have the codes of rows read from the disk, without waiting; -1 stands for no row."""
+        rows = np.unique(rows[rows >= 0])
+        self._ask(self._codes_ahead, rows)
+
+    def _ask(self, ahead: Sequence[ReadAhead], rows: NDArray[np.int64]) -> None:
+        """Have one file's lines of rows, ascending, read in all segments."""
+        edges = np.searchsorted(rows, self._bases)
+        for number, (file, block) in enumerate(zip(ahead, self._blocks, strict=True)):
+            places = self._positions[rows[edges[number] : edges[number + 1]]]
+            file.ask(block.offsets[places], block.offsets[places + 1])
 
     def _vectors(self, queries: Queries) -> list[Matrix]:
         assert queries.encoded is not None
@@ -149,13 +172,13 @@ class MultiVectorSearcher:
         return vectors
 
     def _top(self, queries: list[Matrix], k: int, wanted: Mask) -> TopK:
-        scores = np.full((len(queries), len(wanted)), -np.inf, np.float32)
-        keep = None if wanted.all() else wanted
-        for block, rows in zip(self._blocks, self._rows, strict=True):
-            scores[:, rows] = scan(block, queries, None if keep is None else keep[rows])
+        count = k if self._rescore == 0 else min(self._count(k), len(wanted))
+        if self._scanner is not None:
+            candidates = self._scanner.top(queries, count, wanted)
+        else:
+            candidates = self._scanned(queries, count, wanted)
         if self._rescore == 0:
-            return select(scores, k)
-        candidates = select(scores, min(self._count(k), len(wanted)))
+            return candidates
         results = [
             self._again(query, rows, line, k)
             for query, rows, line in zip(queries, candidates.rows, candidates.scores, strict=True)
@@ -164,6 +187,13 @@ class MultiVectorSearcher:
             np.concatenate([result.rows for result in results]),
             np.concatenate([result.scores for result in results]),
         )
+
+    def _scanned(self, queries: list[Matrix], k: int, wanted: Mask) -> TopK:
+        scores = np.full((len(queries), len(wanted)), -np.inf, np.float32)
+        keep = None if wanted.all() else wanted
+        for block, rows in zip(self._blocks, self._rows, strict=True):
+            scores[:, rows] = scan(block, queries, None if keep is None else keep[rows])
+        return select(scores, k)
 
     def _best(self, query: Matrix, rows: NDArray[np.int64], k: int) -> TopK:
         """Score rows, ascending, for one query."""
@@ -207,7 +237,7 @@ class MultiVectorSearcher:
         unit vector unchanged; a score sums one product a query vector.
         """
         cell = self._unit * (1 if self._storage == "int8" else 2)
-        scale = cell * max(float(self._segments[n].scales[p]) for n, p in self._find(rows))
+        scale = cell * max(float(self.segments[n].scales[p]) for n, p in self._find(rows))
         steps = np.abs(query).max(axis=1) / 127
         return float(4 * np.sqrt(2 * (scale**2 + steps**2).sum() / 12))
 
@@ -219,8 +249,10 @@ class MultiVectorSearcher:
     def _restored(self, rows: NDArray[np.int64]) -> tuple[Matrix, NDArray[np.int64]]:
         """Fetch the vectors of rows, one passage after another, and how many each has."""
         codes, finer, scales, counts = [], [], [], []
+        for ahead in filter(None, (self._codes_ahead, self._finer_ahead)):
+            self._ask(ahead, np.sort(rows))
         for number, position in self._find(rows):
-            segment, offsets = self._segments[number], self._blocks[number].offsets
+            segment, offsets = self.segments[number], self._blocks[number].offsets
             lines = slice(offsets[position], offsets[position + 1])
             codes.append(segment.codes[lines])
             if segment.residual is not None:
@@ -233,12 +265,12 @@ class MultiVectorSearcher:
         return vectors, np.array(counts, np.int64)
 
 
-def _groups(queries: Sequence[Matrix]) -> Iterator[list[int]]:
+def _groups(queries: Sequence[Matrix], most: int) -> Iterator[list[int]]:
     """Gather queries until their vectors fill one pass; queries without vectors are left out."""
     group: list[int] = []
     size = 0
     for number, query in enumerate(queries):
-        if group and size + len(query) > _GROUP:
+        if group and size + len(query) > most:
             yield group
             group, size = [], 0
         if len(query):
