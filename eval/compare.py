@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ragib.errors import InputError
+from ragib.eval.judge import PROMPTS
 from ragib.eval.registry import SET_MEASURES, find
 from ragib.eval.results import Comparison, QueryResult, RunResults
 from ragib.eval.rundir import load_queries, load_results
@@ -59,13 +60,19 @@ def compare_runs(a: Path, b: Path, measures: Sequence[str] = ()) -> RunCompariso
     Raises
     ------
     InputError
-        A run cannot be read, nothing in them can be paired, or a measure is in neither.
+        A run cannot be read, nothing in them can be paired, a measure is in neither, or the runs
+        were judged by different models.
     """
     for name in measures:
         if name in SET_MEASURES:
             raise InputError(f"{name} is of all queries together and cannot be paired")
         find(name)
     first, second = load_results(a), load_results(b)
+    if PROMPTS.keys() & set(measures) and _judge(first) != _judge(second):
+        raise InputError(
+            f"{a} was judged by {_judge(first)}, {b} by {_judge(second)}; verdicts of two models "
+            "cannot be compared"
+        )
     pairs = _pairs((a, first), (b, second))
     table: list[tuple[str, str, str, Rows, Rows]] = []
     notes = []
@@ -145,6 +152,11 @@ def _pairs(a: tuple[Path, RunResults], b: tuple[Path, RunResults]) -> list[tuple
             f"{b[0]} has {', '.join(others) or 'none'}"
         )
     return [(name, name) for name in shared]
+
+
+def _judge(run: RunResults) -> str:
+    told = run.manifest.get("judge")
+    return str(told.get("model")) if isinstance(told, Mapping) else "nobody"
 
 
 def _has(rows: Rows, measure: str) -> bool:

@@ -10,6 +10,7 @@
     retention: true                         # answers kept at several shares of the words
     load: {rates: [1, 4], seconds: 20, target_ms: 500}
     ladder: {sizes: [1000, 10000], kinds: [dense, sparse], measure: nDCG@10}
+    judge: {name: openai, model: NAME}      # keys of a generator; judges every answer
 
 `grid` may be a list of such mappings, whose pipelines are put one after the other: so a key is
 crossed only with those it means something to. A value that is a mapping sets several keys at once.
@@ -27,7 +28,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ragib.config import NOT_YAML, Config, Using, parse_config, shown
+from ragib.config import NOT_YAML, Config, GeneratorConfig, Using, parse_config, shown
 from ragib.errors import ConfigError, did_you_mean
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -67,6 +68,7 @@ class _File(_Section):
     retention: bool = False
     load: LoadConfig | None = None
     ladder: LadderConfig | None = None
+    judge: GeneratorConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Grid:
     retention: bool
     load: LoadConfig | None
     ladder: LadderConfig | None
+    judge: GeneratorConfig | None
     base: Config
     text: str
 
@@ -137,6 +140,7 @@ def parse_grid(text: str, source: str) -> Grid:
         retention=file.retention,
         load=file.load,
         ladder=file.ladder,
+        judge=file.judge,
         base=base,
         text=text,
     )
@@ -156,7 +160,11 @@ def _file(text: str, source: str) -> _File:
         path = [str(part) for part in first["loc"]]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":
-            sections: dict[str, type[_Section]] = {"load": LoadConfig, "ladder": LadderConfig}
+            sections: dict[str, type[BaseModel]] = {
+                "load": LoadConfig,
+                "ladder": LadderConfig,
+                "judge": GeneratorConfig,
+            }
             known = sections.get(path[0], _File).model_fields
             raise ConfigError(
                 f"{source}: unknown key {key!r}{did_you_mean(path[-1], known)}"

@@ -119,7 +119,12 @@ def _measured(
         ]
         run = _run(stages, line, data, replies)
         timed = worked.timed[line.name]
-        found = measured(data, replies, texts, run, worked.bare[line.answers], timed.timings)
+        verdicts = worked.judged.get(line.name, {})
+        judged = {query: one.values for query, one in verdicts.items()}
+        bare = worked.bare[line.answers]
+        found = measured(data, replies, texts, run, bare, timed.timings, judged)
+        errors = [f"{row.id}: {row.error}" for row in found.rows if row.error]
+        errors += [f"{query}: {error}" for query, one in verdicts.items() for error in one.errors]
         rows[line.name] = [headline(row) for row in found.rows]
         save_queries(out, stems[line.name], found.rows)
         save_run(out, stems[line.name], run, stems[line.name])
@@ -137,7 +142,7 @@ def _measured(
                 cost={**costs(line.built, using, needed_kinds(line.config)), **timed.cost},
                 load=timed.load,
                 curves=curves,
-                errors=[f"{row.id}: {row.error}" for row in found.rows if row.error],
+                errors=errors,
             )
         )
     save_passages(out, passages.values())

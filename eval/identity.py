@@ -15,6 +15,7 @@ from ragib.eval.bench.common import provenance
 from ragib.eval.cache import key_of
 from ragib.eval.evalset import EvalSet
 from ragib.eval.grid import Grid
+from ragib.eval.judging import described_judge
 from ragib.eval.rundir import to_json, write_lines, writing
 from ragib.indexes.durable import sha256_of
 
@@ -104,6 +105,7 @@ def described(
         "pipelines_timed": dict(timed),
         "grid": grid.text,
         "base": grid.base.model_dump(mode="json"),
+        **({"judge": described_judge(grid.judge)} if grid.judge is not None else {}),
     }
 
 
@@ -113,6 +115,8 @@ def _identity(grid: Grid, data: EvalSet, corpus: str) -> dict[str, str]:
         [pipeline.name, pipeline.config.model_dump(mode="json")] for pipeline in grid.pipelines
     ]
     more = [option and option.model_dump(mode="json") for option in options]
+    if grid.judge is not None:
+        more.append(described_judge(grid.judge))
     queries = [[q.id, q.text, q.answers, q.answerable, dict(q.judged)] for q in data.queries]
     return {
         "pipelines": key_of(pipelines),

@@ -38,6 +38,7 @@ def measured(
     run: Run,
     bare: Mapping[str, str],
     timings: Mapping[str, Mapping[str, float]],
+    judged: Mapping[str, Mapping[str, float]],
 ) -> Measured:
     """Measure what a pipeline made of a data set.
 
@@ -55,9 +56,11 @@ def measured(
         What the generator answers without passages, by query id.
     timings
         Seconds by stage of the questions whose latency was measured.
+    judged
+        The verdicts of a judge, by query id and measure; empty without one.
     """
     outcomes = [
-        Outcome(query, reply.answer, texts, bare.get(query.id))
+        Outcome(query, reply.answer, texts, bare.get(query.id), judged.get(query.id, {}))
         for query, reply in zip(data.queries, replies, strict=True)
     ]
     values = _values(data, outcomes, run)
@@ -71,18 +74,18 @@ def measured(
         for name, of in values.items()
         if of
     }
-    judged = [outcome for outcome in outcomes if outcome.query.answerable is not None]
-    if not judged:
+    told = [outcome for outcome in outcomes if outcome.query.answerable is not None]
+    if not told:
         return Measured(rows, figures, [])
-    correct = np.array([right(outcome) for outcome in judged])
-    sure = confidences([_confidence(outcome) for outcome in judged])
+    correct = np.array([right(outcome) for outcome in told])
+    sure = confidences([_confidence(outcome) for outcome in told])
     for name in SET_MEASURES:
 
         def of(chosen: NDArray[np.intp], name: str = name) -> float:
             return SET_MEASURES[name].of(correct[chosen], sure[chosen])
 
-        named = [clusters[outcome.query.id] for outcome in judged]
-        figures[name] = bootstrap_statistic(of, len(judged), named)
+        named = [clusters[outcome.query.id] for outcome in told]
+        figures[name] = bootstrap_statistic(of, len(told), named)
     return Measured(rows, figures, _thinned(risk_coverage(correct, sure)))
 
 

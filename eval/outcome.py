@@ -24,12 +24,15 @@ class Outcome:
         The documents that the answer cites, by id, as they were read (see `cited_texts`).
     bare
         What the generator answered with no passages at all; `None` if it was not asked.
+    judged
+        The verdicts of a judge, by measure; none without one.
     """
 
     query: EvalQuery
     answer: Answer | None
     texts: Mapping[str, str] = field(default_factory=dict)
     bare: str | None = None
+    judged: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def given(self) -> str:

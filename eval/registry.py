@@ -16,6 +16,7 @@ from ragib.eval.answers import em_squad2, f1_squad2
 from ragib.eval.citations import citation_support, citation_validity
 from ragib.eval.containment import has_answer_dpr
 from ragib.eval.evalset import EvalQuery
+from ragib.eval.judge import CORRECT, SUPPORTED
 from ragib.eval.measures import document_scores, retrieval
 from ragib.eval.outcome import Outcome, kept_spans
 from ragib.eval.retention import evidence_recall, judged
@@ -183,6 +184,10 @@ def _abstained(outcome: Outcome) -> float | None:
     return None if outcome.answer is None else float(outcome.answer.abstained)
 
 
+def _judged(name: str, outcome: Outcome) -> float | None:
+    return outcome.judged.get(name)
+
+
 MEASURES: Mapping[str, Measure] = {
     "em/squad2": _each(_em, "answers", "higher", "answers equal to a right one once normalised"),
     "f1/squad2": _each(_f1, "answers", "higher", "overlap of words with the nearest right answer"),
@@ -216,6 +221,15 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "FFR/dpr": _each(
         false_flip, "bare answers", "higher", "right with passages, of those wrong without"
+    ),
+    CORRECT: _each(
+        partial(_judged, CORRECT), "answers", "higher", "answers that a judge finds correct"
+    ),
+    SUPPORTED: _each(
+        partial(_judged, SUPPORTED),
+        "nothing",
+        "higher",
+        "answers that a judge finds supported by the evidence",
     ),
 }
 """Name -> measure of every query."""

@@ -18,6 +18,7 @@ from ragib.eval.builds import Built, Progress
 from ragib.eval.cache import Cache
 from ragib.eval.evalset import EvalSet
 from ragib.eval.grid import Grid
+from ragib.eval.judging import Judge, Judged, judge_all, load_judge
 from ragib.eval.lab import Lab, Timed
 from ragib.eval.remembering import Memory, remember, remembering_reader
 from ragib.eval.stages import (
@@ -44,12 +45,14 @@ class Worked:
     """What comes of the work besides what is in the cache.
 
     `bare` are answers without passages, by the settings of the generator and query id; `curves`
-    and `timed` are by pipeline; `notes` say how many pipelines were timed now, and before.
+    and `timed` are by pipeline, `judged` by pipeline and query id; `notes` say how many pipelines
+    were timed now, and before.
     """
 
     bare: dict[str, dict[str, str]] = field(default_factory=dict)
     curves: dict[str, Curves] = field(default_factory=dict)
     timed: dict[str, Timed] = field(default_factory=dict)
+    judged: dict[str, dict[str, Judged]] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,6 +73,8 @@ def check_parts(grid: Grid) -> None:
     generators = {p.config.generator.model_dump_json(): p.config for p in grid.pipelines}
     for config in generators.values():
         load_generator(config.generator)
+    if grid.judge is not None:
+        load_judge(grid.judge)
 
 
 def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
@@ -161,6 +166,8 @@ def work(
         for line in mine:
             worked.timed[line.name] = lab.measure(line)
         mine[0].plain.close()
+    if grid.judge is not None:
+        _judge(load_judge(grid.judge), data, stages, lines, worked, progress)
     _retentions(grid, data, stages, lines, worked, progress)
     worked.notes = lab.notes
     return worked
@@ -182,6 +189,25 @@ def _noises(
             known[line.keeps] = noise(stages, line, data.queries, shown)
         if known[line.keeps]:
             worked.curves.setdefault(line.name, {})["noise"] = known[line.keeps]
+
+
+def _judge(
+    judge: Judge,
+    data: EvalSet,
+    stages: Stages,
+    lines: Sequence[Line],
+    worked: Worked,
+    progress: Progress,
+) -> None:
+    """Have every answer of every pipeline judged."""
+    count = _counter(f"judge: {judge.name}", len(data.queries) * len(lines), progress)
+    for line in lines:
+        verdicts = worked.judged.setdefault(line.name, {})
+        for batch in batched(data.queries, BATCH):
+            found = judge_all(stages, judge, batch, reply(stages, line, batch))
+            verdicts |= {query.id: one for query, one in zip(batch, found, strict=True)}
+            count(len(batch))
+    judge.completer.close()
 
 
 def _retentions(

@@ -201,7 +201,7 @@ def main(data: Path, questions: int, page: Path | None) -> None:
     usable = [r for r in read_records(data / "dev.jsonl.gz") if r.answerable and _both(r)]
     if not usable:
         raise InputError(f"{data / 'dev.jsonl.gz'}: no question has a gold passage and another")
-    ib = remember(load_ib(None, CompressorConfig(name="ib")))
+    ib = remember(load_ib(None, CompressorConfig(name="ib")), {})
     assert isinstance(ib, IBCompressor)
     rows = measure(draw(usable, questions), ib, load_encoder(EncoderConfig()))
     planted = [row for row in rows if row["kind"] != HARMLESS]

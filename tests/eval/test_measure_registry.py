@@ -5,6 +5,7 @@ from outcomes import TEXT, answer, outcome, query
 
 from ragib.errors import InputError
 from ragib.eval.evalset import EvalQuery
+from ragib.eval.judge import CORRECT, SUPPORTED
 from ragib.eval.registry import MEASURES, SET_MEASURES, applicable, applies, find, measure
 from ragib.types import Citation
 
@@ -17,7 +18,8 @@ UNJUDGED = EvalQuery("x", "who?")
 
 def test_one_query_in_every_measure() -> None:
     given = answer("It was Rome", cited=[CITED], kept=[(0, 31)], hits=["e", "d"], words=(20, 5))
-    values = {name: of.get("q") for name, of in measure([outcome(given)], list(MEASURES)).items()}
+    asked = [outcome(given, judged={SUPPORTED: 1.0})]
+    values = {name: of.get("q") for name, of in measure(asked, list(MEASURES)).items()}
     assert values == {
         "em/squad2": 0,
         "f1/squad2": 0.5,
@@ -36,11 +38,17 @@ def test_one_query_in_every_measure() -> None:
         "citation-support/dpr": 1,
         "TFR/dpr": None,
         "FFR/dpr": None,
+        CORRECT: None,
+        SUPPORTED: 1,
     }
 
 
 def test_a_failure_has_the_worst_value_of_all_that_applies() -> None:
-    asked = [outcome(None, bare="Rome"), outcome(None, query("p"), bare="Paris")]
+    judged = {CORRECT: 0.0, SUPPORTED: 0.0}
+    asked = [
+        outcome(None, bare="Rome", judged=judged),
+        outcome(None, query("p"), bare="Paris", judged=judged),
+    ]
     values = measure(asked, list(MEASURES))
     for name, one in MEASURES.items():
         worst = {"higher": 0, "lower": 1, "neither": None}[one.better]
@@ -69,7 +77,8 @@ def test_what_does_not_apply_has_no_value() -> None:
 
 
 def test_which_measures_apply_to_a_set() -> None:
-    assert applicable([UNJUDGED]) == ["abstained", "kept", "removed", "citation-validity"]
+    always = ["abstained", "kept", "removed", "citation-validity", SUPPORTED]
+    assert applicable([UNJUDGED]) == always
     assert applicable([UNJUDGED, query()]) == list(MEASURES)
     assert applies("judgements", EvalQuery("q", "who?", judged={"d": 0}))
 
