@@ -6,21 +6,21 @@ How well the whole passages x can be told from what was kept of them, against ho
 can (Zhu et al. 2024, arXiv:2406.01549). `variant="paper"` takes probabilities (geometric means a
 token) where this form takes logarithms. With the evidence model as the judge, p(y | q, x~) is the
 marginal probability of the spans that read y, and the first term is the share of words kept.
+Language models that judge are in `ragib.compressor.scorers`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from ragib.compressor.model import EvidenceModel
 from ragib.compressor.reading import ANSWER_TOKENS, Reading, read, texts_of
-from ragib.extras import require
 from ragib.text import count_words
 
 Variant = Literal["log", "paper"]
@@ -39,12 +39,27 @@ class LogProbability:
         return self.nats / self.tokens if self.tokens else 0.0
 
 
-class Scorer(Protocol):
-    """A language model that says how probable a text is after another."""
+Scorer = Callable[[Sequence[Sequence[str]]], list[list[LogProbability]]]
+"""A language model that reads texts, each in pieces that are tokenised apart, and gives for each
+the log-probability of every piece after those before it. The first token of a text has none."""
 
-    def __call__(self, context: str, target: str) -> LogProbability:
-        """Return log p(target | context)."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was kept for a question: texts of the kept sentences, and words in all its passages.
+
+    `passages` are the texts of these, for a language model to read.
+    """
+
+    question: str
+    sentences: Sequence[str]
+    words_in: int
+    answers: Sequence[str]
+    passages: Sequence[str] = ()
+
+
+Judge = Callable[[Sequence[Kept]], list[float]]
+"""Gives the IB scores of candidates, lower is better."""
 
 
 def ib_score(
@@ -66,31 +81,22 @@ def ib_score(
 
 def score_with_lm(
     scorer: Scorer,
-    question: str,
-    passages: str,
-    kept: str,
-    answer: str,
+    candidates: Sequence[Kept],
     alpha: float | None = None,
     variant: Variant = "log",
-) -> float:
-    """Score what was kept of passages by a language model."""
-    context = f"{kept}\n\nQuestion: {question}\nAnswer:"
-    return ib_score(
-        scorer(f"{context} {answer}\n\nSource:", f" {passages}"),
-        scorer(context, f" {answer}"),
-        alpha,
-        variant,
-    )
+) -> list[float]:
+    """Score by a language model, from the first of the right answers; one score a candidate.
 
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What was kept for a question: texts of the kept sentences, and words in all its passages."""
-
-    question: str
-    sentences: Sequence[str]
-    words_in: int
-    answers: Sequence[str]
+    Kept sentences, question, answer and passages are read as one text, so both probabilities
+    come out of one reading.
+    """
+    texts = []
+    for kept in candidates:
+        evidence = "\n".join(kept.sentences)
+        context = f"{evidence}\n\nQuestion: {kept.question}\nAnswer:"
+        answer = f" {kept.answers[0]}" if kept.answers else ""
+        texts.append((context, answer, "\n\nSource:", f" {' '.join(kept.passages)}"))
+    return [ib_score(passages, answer, alpha, variant) for _, answer, _, passages in scorer(texts)]
 
 
 def score_with_reader(
@@ -98,7 +104,8 @@ def score_with_reader(
 ) -> list[float]:
     """Score by the evidence model: kept share - alpha log p(y | q, x~); one score a candidate.
 
-    An answer that is not in what was kept has the probability of one token chosen blindly.
+    An answer that is not in what was kept has the probability of one token of it chosen blindly, or
+    of one word of the passages if nothing was kept. Without answers the score is the share alone.
     """
     texts = ["\n".join(kept.sentences) for kept in candidates]
     asked = [(kept.question, [("", text)]) for kept, text in zip(candidates, texts, strict=True)]
@@ -106,8 +113,9 @@ def score_with_reader(
     scores = []
     for kept, text, reading in zip(candidates, texts, readings, strict=True):
         share = count_words(text) / max(1, kept.words_in)
-        floor = math.log(1 / (1 + len(reading.tokens)))
-        scores.append(share - alpha * max(floor, marginal(reading, text, kept.answers)))
+        floor = -math.log(1 + (len(reading.tokens) or kept.words_in))
+        found = max(floor, marginal(reading, text, kept.answers)) if kept.answers else 0.0
+        scores.append(share - alpha * found)
     return scores
 
 
@@ -122,45 +130,6 @@ def marginal(reading: Reading, text: str, answers: Sequence[str]) -> float:
                 span = float(start[inside.start] + end[inside.stop - 1])
                 total = float(np.logaddexp(total, span))
     return total
-
-
-def transformers_scorer(model: Any, tokenizer: Any) -> Scorer:  # noqa: ANN401
-    """Score by a causal language model of the transformers library."""
-    torch = require("torch", "the IB score")
-
-    def score(context: str, target: str) -> LogProbability:
-        before, after = _ids(tokenizer, context, target)
-        ids = torch.tensor([[*before, *after]], device=model.device)
-        with torch.inference_mode():
-            logits = model(input_ids=ids).logits[0, :-1].float()
-        rows = torch.log_softmax(logits, dim=-1)[len(before) - 1 :]
-        chosen = rows.gather(1, ids[0, len(before) :, None])
-        return LogProbability(float(chosen.sum()), len(after))
-
-    return score
-
-
-def vllm_scorer(engine: Any) -> Scorer:  # noqa: ANN401
-    """Score by a `vllm.LLM`, through the log-probabilities of its prompt's tokens."""
-    vllm = require("vllm", "the IB score")
-    tokenizer = engine.get_tokenizer()
-    params = vllm.SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-
-    def score(context: str, target: str) -> LogProbability:
-        before, after = _ids(tokenizer, context, target)
-        ids = [*before, *after]
-        [output] = engine.generate([{"prompt_token_ids": ids}], params, use_tqdm=False)
-        rows = output.prompt_logprobs[len(before) :]
-        nats = sum(row[token].logprob for row, token in zip(rows, after, strict=True))
-        return LogProbability(float(nats), len(after))
-
-    return score
-
-
-def _ids(tokenizer: Any, context: str, target: str) -> tuple[list[int], list[int]]:  # noqa: ANN401
-    """Tokenise the two apart, so that the boundary lies where it is meant to."""
-    before = tokenizer(context).input_ids
-    return before, tokenizer(target, add_special_tokens=False).input_ids
 
 
 def _log_softmax(scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -73,9 +73,9 @@ def label(records: Sequence[Record], scores: Scores) -> list[Record]:
 
     Answers outside the chosen sentences are no longer marked.
     """
-    candidates = [candidate_sets(r) if _one_hop(r) else [] for r in records]
+    candidates = [candidate_sets(r) if one_hop(r) else [] for r in records]
     asked = [(r, places) for r, sets in zip(records, candidates, strict=True) for places in sets]
-    texts = [[_text(record, place) for place in places] for record, places in asked]
+    texts = [[place_text(record, place) for place in places] for record, places in asked]
     found = iter(scores([record for record, _ in asked], texts))
     made = []
     for record, sets in zip(records, candidates, strict=True):
@@ -100,7 +100,8 @@ def candidate_sets(record: Record) -> list[tuple[Place, ...]]:
     return [places for places in dict.fromkeys([*sets, tuple(labelled)]) if places]
 
 
-def _one_hop(record: Record) -> bool:
+def one_hop(record: Record) -> bool:
+    """Say whether a judge that reads one text can tell what a question needs."""
     return bool(record.answers) and sum(p.gold for p in record.passages) == 1
 
 
@@ -108,7 +109,7 @@ def _greedy(record: Record) -> tuple[Place, ...]:
     """Take, up to three times, the sentence with the most words not yet covered."""
     if not record.answers:
         return ()
-    wanted = _words(record.question) | _words(record.answers[0])
+    wanted = word_set(record.question) | word_set(record.answers[0])
     pool = [
         (number, span)
         for number, passage in enumerate(record.passages)
@@ -117,8 +118,8 @@ def _greedy(record: Record) -> tuple[Place, ...]:
     ]
     chosen: list[Place] = []
     for _ in range(min(_GREEDY, len(pool))):
-        best = max(pool, key=lambda place: len(wanted & _words(_text(record, place))))
-        gained = wanted & _words(_text(record, best))
+        best = max(pool, key=lambda place: len(wanted & word_set(place_text(record, place))))
+        gained = wanted & word_set(place_text(record, best))
         if not gained:
             break
         chosen.append(best)
@@ -138,10 +139,12 @@ def _with_evidence(record: Record, places: Sequence[Place]) -> Record:
     return replace(record, passages=tuple(passages))
 
 
-def _text(record: Record, place: Place) -> str:
+def place_text(record: Record, place: Place) -> str:
+    """Return a sentence of a record."""
     number, (start, end) = place
     return record.passages[number].text[start:end]
 
 
-def _words(text: str) -> set[str]:
+def word_set(text: str) -> set[str]:
+    """Return the words of a text, without case."""
     return set(_WORD.findall(text.casefold()))
