@@ -180,6 +180,12 @@ def _removed(outcome: Outcome) -> float | None:
     return None if kept is None else 1.0 - kept
 
 
+def _cached(outcome: Outcome) -> float | None:
+    usage = outcome.answer.usage if outcome.answer is not None else {}
+    prompt, cached = usage.get("prompt_tokens", 0), usage.get("cached_tokens")
+    return cached / prompt if prompt and cached is not None else None
+
+
 def _abstained(outcome: Outcome) -> float | None:
     return None if outcome.answer is None else float(outcome.answer.abstained)
 
@@ -210,6 +216,7 @@ MEASURES: Mapping[str, Measure] = {
     ),
     "kept": _each(_kept, "nothing", "neither", "words of the hits that the compressor keeps"),
     "removed": _each(_removed, "nothing", "higher", "words of the hits that it leaves out"),
+    "cached": _each(_cached, "nothing", "neither", "prompt tokens that the engine had cached"),
     "citation-validity": _each(
         citation_validity, "nothing", "higher", "citations that are verbatim in their document"
     ),

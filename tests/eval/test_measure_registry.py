@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from outcomes import TEXT, answer, outcome, query
 
@@ -34,6 +36,7 @@ def test_one_query_in_every_measure() -> None:
         "retention": 1,
         "kept": 0.25,
         "removed": 0.75,
+        "cached": None,
         "citation-validity": 1,
         "citation-support/dpr": 1,
         "TFR/dpr": None,
@@ -41,6 +44,20 @@ def test_one_query_in_every_measure() -> None:
         CORRECT: None,
         SUPPORTED: 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("usage", "share"),
+    [
+        ({"prompt_tokens": 80, "cached_tokens": 64}, 0.8),
+        ({"prompt_tokens": 80, "cached_tokens": 0}, 0),
+        ({"prompt_tokens": 80}, None),
+        ({"prompt_tokens": 0, "cached_tokens": 0}, None),
+    ],
+)
+def test_what_the_engine_had_cached_is_a_share_of_the_prompt(usage, share) -> None:
+    values = measure([outcome(replace(answer(), usage=usage))], ["cached"])
+    assert values["cached"].get("q") == share
 
 
 def test_a_failure_has_the_worst_value_of_all_that_applies() -> None:
@@ -77,7 +94,7 @@ def test_what_does_not_apply_has_no_value() -> None:
 
 
 def test_which_measures_apply_to_a_set() -> None:
-    always = ["abstained", "kept", "removed", "citation-validity", SUPPORTED]
+    always = ["abstained", "kept", "removed", "cached", "citation-validity", SUPPORTED]
     assert applicable([UNJUDGED]) == always
     assert applicable([UNJUDGED, query()]) == list(MEASURES)
     assert applies("judgements", EvalQuery("q", "who?", judged={"d": 0}))
