@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from ragib.indexes.index import Index
 from ragib.indexes.manifest import from_bytes
 from ragib.indexes.passages import NAME, PassageReader
 from ragib.indexes.resume import finished, once
+from ragib.indexes.store import commit, pin
 from ragib.indexes.verify import verify
 from ragib.types import Document
 from tests.fuzz.running import Target
@@ -40,7 +42,7 @@ LAUGHS = b"a: &a [x, x]\n" + b"".join(
 
 
 def all_targets(folder: Path) -> list[Target]:
-    """Make the valid files of every target below `folder`, and return the targets."""
+    """Make the valid files of every target below `folder`: always the same; return the targets."""
     return [
         *_index(folder),
         _receipt(folder),
@@ -64,6 +66,10 @@ def _index(folder: Path) -> list[Target]:
     index.add(restricted).delete(["d1"])
     content = list(index.passages())
     index.close()
+    manifest, descriptor = pin(path)
+    os.close(descriptor)
+    settled = {"created": "2026-01-01T00:00:00+00:00", "seconds": {"encode": 0.125}}
+    commit(path, manifest.model_copy(update=settled))
 
     def reader(name: str) -> Callable[[Path], object]:
         target = path / name
