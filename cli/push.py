@@ -60,7 +60,7 @@ def push(
     server = connect(url, api_key_env)
     snapshot = Snapshot(directory, verify=verify)
     try:
-        with progress_bar() as progress:
+        with snapshot.explained(), progress_bar() as progress:
             pushed = push_to(snapshot, server, collection or directory.resolve().name, progress)
     finally:
         snapshot.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,10 @@ class Generation(Protocol):
     @property
     def root(self) -> Path:
         """The index directory that can be changed; raises `StoreError` if there is none."""
+        ...
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Tell whether it is damage to the index that what is done inside stumbles over."""
         ...
 
     def needs(self, kinds: Sequence[Kind]) -> tuple[bool, bool]:
@@ -69,6 +74,10 @@ class Generation(Protocol):
 
     def info(self) -> dict[str, Any]:
         """Return what there is to know about the generation, as JSON values."""
+        ...
+
+    def is_current(self) -> bool:
+        """Say whether it is still the generation that is current."""
         ...
 
     def renewed(self) -> Generation:

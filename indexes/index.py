@@ -160,6 +160,30 @@ class Index:
         self._snapshot = self._snapshot.renewed()
         return self
 
+    def follow(self) -> bool:
+        """Move on if another generation is current by now, and say whether one was.
+
+        Whoever is searching meanwhile stays at the generation that the search began with.
+
+        Raises
+        ------
+        IndexDirError, StoreError
+            The new generation cannot be opened, or has another encoder or other kinds, so that the
+            index has to be opened anew. It stays where it is.
+        """
+        held = self._open()
+        if held.is_current():
+            return False
+        new = held.renewed()
+        before, after = (m.manifest for m in (held, new))
+        if (before.encoder, before.config.kinds) != (after.encoder, after.config.kinds):
+            raise IndexDirError(
+                f"{held.name}: generation {after.generation} has another encoder or other kinds "
+                f"than generation {before.generation}, which is open; open the index anew"
+            )
+        self._snapshot = new
+        return True
+
     def search(
         self,
         question: str,
@@ -228,6 +252,8 @@ class Index:
         ------
         InputError
             An argument cannot be used; the message names it.
+        IndexCorruptError
+            A file of the index turned out to be damaged.
         """
         try:
             config = RetrieverConfig(
@@ -253,7 +279,9 @@ class Index:
         allow: Iterable[str] = (PUBLIC,),
     ) -> list[list[Hit]]:
         """Search as a retriever's configuration says; otherwise as `search_batch`."""
-        return search_batch(self._open(), lambda: self.encoder, questions, config, where, allow)
+        snapshot = self._open()
+        with snapshot.explained():
+            return search_batch(snapshot, lambda: self.encoder, questions, config, where, allow)
 
     def passage(self, id: str) -> Passage:
         """Return the passage with this id, or raise `InputError` if there is none."""
@@ -288,6 +316,11 @@ class Index:
     def path(self) -> Path:
         """The index directory; raises `StoreError` for an index on a server."""
         return self._snapshot.root
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is an index directory, not one on a server."""
+        return isinstance(self._snapshot, Snapshot)
 
     @property
     def config(self) -> IndexConfig:

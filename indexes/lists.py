@@ -93,6 +93,7 @@ class TermLists:
                 continue
             here = slice(postings.indptr[i], postings.indptr[i + 1])
             rows, value = postings.rows[here], postings.values[here]
+            _check(rows, len(postings.lengths))
             if alive is not None:
                 held = alive[rows]
                 rows, value = rows[held], value[held]
@@ -105,3 +106,9 @@ class TermLists:
         found = self._made[term] = TermList(start, stop)
         self._free = stop
         return found
+
+
+def _check(rows: Int32s, count: int) -> None:
+    """Refuse rows that compiled loops, which check nothing, would write outside memory for."""
+    if len(rows) and not (rows[0] >= 0 and rows[-1] < count and (rows[1:] > rows[:-1]).all()):
+        raise ValueError(f"the rows of a term are not ascending numbers below {count}")

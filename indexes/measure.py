@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,7 @@ def measure_index(
     InputError
         There is nothing in the index, or no question.
     """
-    snapshot = Snapshot(path)
-    try:
+    with closing(Snapshot(path)) as snapshot, snapshot.explained():
         texts = draw_questions(snapshot) if questions is None else list(questions)
         if not texts or not snapshot.alive.any():
             raise InputError(f"{path}: there is nothing to measure: no passages, or no questions")
@@ -92,8 +92,6 @@ def measure_index(
                 "memory_bytes": memory(snapshot, kind),
             }
         return {"queries": len(texts), "drawn": questions is None, "kinds": kinds}
-    finally:
-        snapshot.close()
 
 
 def draw_questions(snapshot: Snapshot, count: int = QUERIES) -> list[str]:

@@ -113,9 +113,15 @@ def write(packed: Packed, out: Path) -> None:
 
 
 def read(folder: Path, storage: TokenStorage) -> Packed:
-    """Map the files of a part; nothing but the small table is read."""
+    """Map the files of a part; nothing but the small table is read.
+
+    Raises
+    ------
+    ValueError
+        The files do not fit each other: compiled loops, which check nothing, must not see them.
+    """
     finer = folder / "residual.npy"
-    return Packed(
+    packed = Packed(
         storage=storage,
         codes=_map(folder / "codes.npy"),
         residual=_map(finer) if finer.exists() else None,
@@ -123,6 +129,21 @@ def read(folder: Path, storage: TokenStorage) -> Packed:
         table=np.load(folder / "table.npy", allow_pickle=False),
         tokens=_map(folder / "tokens.npy"),
     )
+    _check(packed, folder)
+    return packed
+
+
+def _check(packed: Packed, folder: Path) -> None:
+    table, counts = packed.table, packed.counts
+    lines = [packed.codes] if packed.residual is None else [packed.codes, packed.residual]
+    if not (
+        table.shape == (len(packed.scales), 4)
+        and np.array_equal(np.sort(table[:, 0]), np.arange(len(table)))
+        and (counts[1:] >= counts[:-1]).all()
+        and all(array.ndim == 2 and len(array) == counts.sum() for array in lines)
+        and len(packed.tokens) == table[:, _BYTES].sum(dtype=np.int64)
+    ):
+        raise ValueError(f"{folder}: its files do not fit each other")
 
 
 def _map(path: Path) -> Array:

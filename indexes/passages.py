@@ -143,6 +143,9 @@ class PassageReader:
         groups = self.access.get(access, ())
         try:
             values = json.loads(metadata)
+            kinds = [type(value) for value in (id_, doc_id, text, title, start, end, values)]
+            if kinds != [str, str, str, str, int, int, dict]:
+                raise TypeError("a value has another type than its column")
         except (TypeError, ValueError, RecursionError) as error:
             raise self._damaged(error) from None
         return Passage(id_, doc_id, text, title, start, end, values, groups)

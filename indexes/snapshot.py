@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ragib.config import Kind
-from ragib.errors import IndexCorruptError, IndexDirError, InputError
+from ragib.errors import IndexCorruptError, IndexDirError, InputError, RagibError
 from ragib.indexes.base import Engine, Mask, Queries, Searcher, TopK
 from ragib.indexes.durable import sha256_of
 from ragib.indexes.engines import Projection, make_engine
 from ragib.indexes.filters import Where, compile_where
 from ragib.indexes.manifest import FileRecord, describe
 from ragib.indexes.passages import NAME, PassageReader
-from ragib.indexes.store import check_files, pin
+from ragib.indexes.store import check_files, pin, read_current
 from ragib.types import PUBLIC, Passage
 
 _MASKS = 16
@@ -37,7 +38,7 @@ class Snapshot:
     root
         The index directory.
     verify
-        Hash every file first. Sizes and small files are always checked.
+        Hash every file first. Sizes, small files and structures of faiss are always checked.
 
     Raises
     ------
@@ -50,15 +51,11 @@ class Snapshot:
     def __init__(self, root: Path, *, verify: bool = False) -> None:
         self.root = root
         self.name = str(root)
+        self._current = read_current(root)  # at worst of a generation before the one pinned now
         self.manifest, descriptor = pin(root)
         self.close = weakref.finalize(self, os.close, descriptor)
-        problems = list(check_files(root, self.manifest, whole=verify))
-        if problems:
-            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-            raise IndexCorruptError(
-                f"{problems[0]}{more}; see `ragib verify {root}`, restore the index from a copy "
-                "or build it again"
-            )
+        if (problem := self._problem(whole=verify)) is not None:
+            raise IndexCorruptError(problem)
         self.folders = [root / "segments" / segment.id for segment in self.manifest.segments]
         self.passages = [PassageReader(folder / NAME) for folder in self.folders]
         sizes = [segment.passages for segment in self.manifest.segments]
@@ -69,6 +66,41 @@ class Snapshot:
         self._engines: dict[Kind, Engine] = {}
         self._searchers: dict[Kind, Searcher] = {}
         self._masks: dict[tuple[str, frozenset[str]], Mask] = {}
+
+    def _problem(self, *, whole: bool) -> str | None:
+        problems = list(check_files(self.root, self.manifest, whole=whole))
+        if not problems:
+            return None
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return (
+            f"{problems[0]}{more}; see `ragib verify {self.root}`, restore the index from a copy "
+            "or build it again"
+        )
+
+    @cached_property
+    def damage(self) -> str | None:
+        """What is wrong with the files, all of which are hashed for this, once; or `None`."""
+        return self._problem(whole=True)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Tell whether it is a damaged file that what is done inside stumbles over.
+
+        Large files are not hashed when an index is opened, and what is wrong in them may come to
+        light anywhere. The first error that is not one of ragib's has all of them hashed; if they
+        are what was written, it is raised as it is.
+
+        Raises
+        ------
+        IndexCorruptError
+            A file is not what the manifest says.
+        """
+        try:
+            yield
+        except Exception as error:
+            if isinstance(error, RagibError) or self.damage is None:
+                raise
+            raise IndexCorruptError(self.damage) from error
 
     @cached_property
     def tombstones(self) -> NDArray[np.int64]:
@@ -214,6 +246,10 @@ class Snapshot:
     def info(self) -> dict[str, Any]:
         """Return what there is to know about the generation, as JSON values."""
         return {"path": self.name, **describe(self.manifest)}
+
+    def is_current(self) -> bool:
+        """Say whether it is still the generation that is current."""
+        return read_current(self.root) == self._current
 
     def renewed(self) -> Snapshot:
         """Open the generation that is current now."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ragib.config import IndexConfig
 from ragib.encoders import Encoder
-from ragib.errors import IndexDirError, InputError
+from ragib.errors import IndexCorruptError, IndexDirError, InputError
 from ragib.indexes.build import (
     Progress,
     Staged,
@@ -153,11 +153,16 @@ def delete_documents(root: Path, ids: Sequence[str], *, missing_ok: bool) -> int
 
 
 def compact_index(root: Path, progress: Progress) -> None:
-    """Merge all segments into one without deleted passages; see `Index.compact`."""
+    """Merge all segments into one without deleted passages; see `Index.compact`.
+
+    Every file is hashed first: what is damaged would get a new hash that says it is sound.
+    """
     with writing(root), _opened(root) as old:
         manifest = old.manifest
         if len(manifest.segments) <= 1 and manifest.tombstones is None:
             return
+        if old.damage is not None:
+            raise IndexCorruptError(old.damage)
         generation, watch = next_generation(root), Stopwatch()
         segments: tuple[SegmentRecord, ...] = ()
         if manifest.passages:

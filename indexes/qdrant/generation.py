@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -103,6 +104,10 @@ class QdrantGeneration:
             "directory, then run `ragib push` again"
         )
 
+    def explained(self) -> AbstractContextManager[None]:
+        """Add nothing to the errors of what is done inside: the server checks its own files."""
+        return nullcontext()
+
     def needs(self, kinds: Sequence[Kind]) -> tuple[bool, bool]:
         """Say whether a search of these kinds needs vectors of the questions, and of their tokens.
 
@@ -168,6 +173,10 @@ class QdrantGeneration:
             "encoder": facts["encoder"],
             "config": facts["config"],
         }
+
+    def is_current(self) -> bool:
+        """Say whether the alias still leads to this collection."""
+        return resolve(self._server, self._alias) == self.collection
 
     def renewed(self) -> QdrantGeneration:
         """Open the collection that the alias leads to now."""
