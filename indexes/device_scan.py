@@ -25,7 +25,7 @@ from ragib.indexes.base import Mask, TopK
 from ragib.indexes.fused import fused, offsets
 from ragib.indexes.lowbit import unpack_middles
 from ragib.indexes.maxsim import Block, largest, products, side_by_side, tiles
-from ragib.indexes.topk import empty, merge
+from ragib.indexes.topk import empty, rank
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float32]
 
 _PURPOSE = "multi-vector search on a GPU"
-_SLAB = 1 << 28
+_SLAB = 1 << 29
 """Values a slab: few enough for kernels that count bytes in 32 bits, many enough to fill a card."""
 
-_TILE_PRODUCTS = 1 << 26
+_TILE_PRODUCTS = 1 << 27
 _SPARE = 16
 """Results beyond `k` that are fetched: rows of equal score come in any order from the card."""
 
@@ -118,28 +118,31 @@ class DeviceScanner:
             A flag for each row.
         """
         torch = require("torch", _PURPOSE)
-        slabs, everything = self._slabs, bool(wanted.all())
-        if not everything:
-            slabs = [slab for slab in slabs if wanted[slab.rows].any()]
-        staying = [slab for slab in slabs if slab.stays]
-        streamed = [slab for slab in slabs if not slab.stays]
-        best = empty(len(queries), k)
+        everything = bool(wanted.all())
+        slabs = [slab for slab in self._slabs if everything or wanted[slab.rows].any()]
+        slabs.sort(key=lambda slab: not slab.stays)
+        streamed = [slab.codes for slab in slabs if not slab.stays]
+        if not slabs:
+            return empty(len(queries), k)
+        scores, places, base = [], [], 0
         with torch.inference_mode():
             score = self._scorer(queries)
             codes = chain(
-                (slab.codes for slab in staying),
-                stream([slab.codes for slab in streamed], self.device),
+                (slab.codes for slab in slabs if slab.stays), stream(streamed, self.device)
             )
-            for slab, here in zip(staying + streamed, codes, strict=True):
-                scores = score(slab, here)
+            for slab, here in zip(slabs, codes, strict=True):
+                of_slab = score(slab, here)
                 if not everything:
                     barred = torch.from_numpy(~wanted[slab.rows]).to(self.device)
-                    scores.masked_fill_(barred, -torch.inf)
-                values, places = scores.topk(min(k + _SPARE, scores.shape[1]))
-                found = values.cpu().numpy()
-                rows = np.where(found == -np.inf, -1, slab.rows[places.cpu().numpy()])
-                best = merge([best, TopK(rows, found)], k)
-        return best
+                    of_slab.masked_fill_(barred, -torch.inf)
+                best = of_slab.topk(min(k + _SPARE, len(slab.rows)))
+                scores.append(best.values)
+                places.append(best.indices + base)
+                base += len(slab.rows)
+            # Fetched once, since the card waits for what fetches.
+            found = torch.cat(scores, 1).cpu().numpy(), torch.cat(places, 1).cpu().numpy()
+        rows = np.concatenate([slab.rows for slab in slabs])[found[1]]
+        return rank(rows, found[0], k)
 
     def _scorer(self, queries: list[Matrix]) -> Callable[[_Slab, Tensor], Tensor]:
         """Return what scores the passages of a slab: `(q, n)` float32, on the device."""
