@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ragib.config import MultiVectorConfig
+from ragib.config import DenseConfig, MultiVectorConfig
 from ragib.encoders import Encoded, TokenVectors
-from ragib.indexes import multivector_search, readahead
+from ragib.indexes import dense_search, multivector_search, readahead
 from ragib.indexes.base import Batch, Queries
+from ragib.indexes.dense import DenseEngine
 from ragib.indexes.multivector import MultiVectorEngine
 from ragib.indexes.readahead import ReadAhead
 from ragib.types import Passage
@@ -48,7 +49,7 @@ class Recorder:
         self.calls += 1
 
 
-def recorded(array: np.memmap[Any, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Recorder]:
+def recorded(array: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Recorder]:
     ahead = ReadAhead(array)
     recorder = Recorder(ahead._map)
     monkeypatch.setattr(ahead, "_map", recorder)
@@ -100,6 +101,16 @@ def test_pages_are_asked_for_again_after_a_while(
     assert recorder.calls == 2
 
 
+def test_a_part_of_the_array_is_found_in_the_file(
+    mapped: np.memmap[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ahead, recorder = recorded(np.asarray(mapped)[200:], monkeypatch)
+    ahead.ask(np.array([-1, 3]), np.array([0, 4]))
+    first = (mapped.offset + 203 * WIDTH) // PAGE
+    last = (mapped.offset + 204 * WIDTH - 1) // PAGE
+    assert recorder.pages == list(range(first, last + 1))
+
+
 def test_of_an_array_in_memory_nothing_is_read() -> None:
     ReadAhead(np.zeros((3, 4))).ask(np.array([0]), np.array([3]))
     ReadAhead(np.zeros((0, 4))).ask(np.array([0]), np.array([0]))
@@ -146,3 +157,23 @@ def test_candidates_are_read_ahead_of_their_turn(
     expected += [("asked", lines) for lines in third] + [("scored", lines) for lines in second]
     expected += [("asked", [])] * 2 + [("scored", lines) for lines in third]
     assert events == expected
+
+
+def test_dense_candidates_are_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((900, 32)).astype(np.float32)
+    engine = DenseEngine(DenseConfig(storage="hnsw"))
+    (tmp_path / "part").mkdir()
+    (tmp_path / "whole").mkdir()
+    engine.encode(Batch([Passage("", "", "")] * 900, Encoded(vectors, None)), tmp_path / "part")
+    engine.merge([tmp_path / "part"], [None], tmp_path / "whole")
+    queries = Queries([""] * 2, Encoded(vectors[:2], None))
+    plain = engine.open([tmp_path / "whole"], np.ones(900, np.bool_)).search(queries, 5, None)
+    asked: list[list[int]] = []
+    monkeypatch.setattr(ReadAhead, "ask", lambda _, starts, stops: asked.append(starts.tolist()))
+    monkeypatch.setattr(dense_search, "_LARGE", 1)
+    found = engine.open([tmp_path / "whole"], np.ones(900, np.bool_)).search(queries, 5, None)
+    np.testing.assert_array_equal(found.rows, plain.rows)
+    assert len(asked) == 2
+    for rows, lines in zip(found.rows.tolist(), asked, strict=True):
+        assert set(rows) <= set(lines)
