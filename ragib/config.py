@@ -91,11 +91,15 @@ class MultiVectorConfig(_Section):
     """Pooled token vectors a passage, searched by exact MaxSim.
 
     Eight bits a value find what exact vectors find; four and one take less room and find less,
-    unless the best are rescored with three bits more.
+    unless the best are rescored with three bits more. `projection: auto` brings token vectors to
+    `dim` with the trained head that comes with ragib if it is one for this encoder and `dim`, else
+    with a subspace fitted to the corpus, as `svd` always does; or name a head of your own, what
+    `ragib train encoder` wrote.
     """
 
     storage: TokenStorage = "int8"
     dim: int = Field(128, ge=8)
+    projection: str = "auto"
     pool_factor: float = Field(2.0, ge=1)
     rescore: int = Field(4, ge=0, description="candidates a result, rescored; 0: none")
 
@@ -182,7 +186,7 @@ class CompressorConfig(_Section):
     """What is kept of the passages; at most one of `keep`, `budget`, `risk`, `threshold`.
 
     With none of the four, every compressor uses its own default. `model` is the folder or hub name
-    of the weights that `llmlingua-2` and `open-provence` are adapters of. `precision: auto`
+    of the weights of `generative`, `llmlingua-2` and `open-provence`. `precision: auto`
     computes a trained compressor in bfloat16 where the processor does, else in float32; `int8`
     computes it on the CPU in 8-bit integers.
     """
@@ -242,13 +246,78 @@ class GeneratorConfig(_Section):
         return self
 
 
+class RerankerConfig(_Section):
+    """Who puts the best `depth` hits into a better order; the first `retriever.k` of them go on.
+
+    `model` is the folder of a trained compressor for `relevance` (default: that of the compressor)
+    and the folder or hub name of a cross-encoder; `generator` the language model that
+    `pointwise`, `groupwise` and `criteria` ask (default: the one that answers). Budgets are per
+    question: tokens read and written, and milliseconds.
+    """
+
+    name: Literal["none", "relevance", "cross-encoder", "pointwise", "groupwise", "criteria"] = (
+        "none"
+    )
+    model: str | None = None
+    depth: int = Field(20, ge=1, le=1000)
+    group: int = Field(5, ge=2, le=50, description="groupwise: passages a call")
+    criteria: Mapping[
+        Annotated[str, Field(min_length=1, max_length=80)], Annotated[float, Field(gt=0)]
+    ] = Field(
+        {"relevance": 0.6, "completeness": 0.3, "clarity": 0.1},
+        min_length=1,
+        description="criteria: weight of each",
+    )
+    budget_tokens: int | None = Field(None, ge=1)
+    budget_ms: float | None = Field(None, gt=0)
+    generator: GeneratorConfig | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> RerankerConfig:
+        reads = self.name in ("relevance", "cross-encoder")
+        if self.name == "cross-encoder" and not self.model:
+            raise ValueError("a cross-encoder needs a model, a folder or hub name; set model")
+        if self.name not in ("none", "relevance", "cross-encoder") and self.model:
+            raise ValueError(f"{self.name} asks a language model; set generator, not model")
+        if reads and self.generator is not None:
+            raise ValueError(f"{self.name} asks no language model; leave generator out")
+        return self
+
+
+class StepsConfig(_Section):
+    """In how many steps the evidence for a question is gathered (`ragib.multistep`).
+
+    `decompose` searches for the question and its parts at once, `iterate` for the question, then
+    for what the evidence leads on to. Either way a language model that answers is asked what to
+    search for; without one, names in question and evidence tell. All limits are of the whole
+    question.
+    """
+
+    mode: Literal["single", "decompose", "iterate"] = "single"
+    max_steps: int = Field(3, ge=1, le=20)
+    budget: int = Field(4096, ge=1, description="tokens: evidence, and what plans read and write")
+    deadline: float = Field(30.0, gt=0, description="seconds; no step is begun that would pass it")
+    min_gain: float = Field(0.0, description="nats: a step that gains no more is the last")
+
+
 class Config(_Section):
-    """All of it: what to build, how to find, what to keep, who answers."""
+    """All of it: what to build, how to find, in which order, what to keep, who answers."""
 
     index: IndexConfig = IndexConfig()
     retriever: RetrieverConfig = RetrieverConfig()
+    reranker: RerankerConfig = RerankerConfig()
     compressor: CompressorConfig = CompressorConfig()
     generator: GeneratorConfig = GeneratorConfig()
+    steps: StepsConfig = StepsConfig()
+
+    @model_validator(mode="after")
+    def _words_are_words(self) -> Config:
+        if self.steps.mode != "single" and self.retriever.syntax:
+            raise ValueError(
+                f"retriever.syntax: with steps.mode={self.steps.mode} queries are made of words "
+                "of the passages, which must not be read as operators; switch one of them off"
+            )
+        return self
 
 
 def load_config(path: str | Path | None = None, overrides: Iterable[str] = ()) -> Config:
