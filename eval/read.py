@@ -8,10 +8,11 @@ from functools import partial
 from pathlib import Path
 
 from ragib.corpus import BadRecords, read_corpus
+from ragib.corpus.hub import HUB
 from ragib.errors import InputError, did_you_mean
 from ragib.eval.datasets import Qrels, plain_or_gz, read_qrels, read_queries
 from ragib.eval.evalset import EvalQuery, EvalSet, draw
-from ragib.eval.hub import HUB, read_hub
+from ragib.eval.hub import read_hub
 from ragib.eval.lines import json_lines, numbered_lines
 from ragib.eval.qa import flashrag_queries, qa_documents, read_qa
 from ragib.eval.trec import read_topics, read_trec_qrels
@@ -33,7 +34,7 @@ def read_eval_set(
     - FlashRAG questions, JSON lines of `id, question, golden_answers`, with a `corpus`.
     - TREC: a folder with one `topics*` and one `qrels*` file (or the topics file, with the qrels
       beside it), with a `corpus`.
-    - `hub:OWNER/NAME` or `hub:OWNER/NAME/CONFIG`: a data set of a hub (extra `train`), with the
+    - `hub:OWNER/NAME[/CONFIG][:SPLIT]`: a data set of a hub (extra `train`), with the
       columns of FlashRAG, which needs a `corpus`, or of SQuAD.
 
     Of judged sets, only the queries with a judgement are taken.
@@ -74,7 +75,7 @@ def read_eval_set(
 
 def _hub(path: str, corpus: str | Path | None, split: str) -> EvalSet:
     name = path.removeprefix(HUB)
-    queries, documents = read_hub(name, split)
+    queries, documents = read_hub(path, split)
     if documents:
         return EvalSet(name, queries, partial(iter, documents))
     return _over(EvalSet(name, queries, _no_documents), _needed(path, corpus))

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from training_records import record, write
 
 from ragib.cli.main import cli
-from ragib.compressor.training import hub
 from ragib.compressor.training.data import evidence_sentences
 from ragib.compressor.training.hub import read_source
 from ragib.compressor.training.negatives import COUNT
 from ragib.compressor.training.rows import HOTPOT, SQUAD, records_of
+from ragib.corpus import hub
 from ragib.errors import InputError, MissingExtraError, OfflineError
 
 PLACES = "Paris Rome London Athens Cairo Oslo Vienna Madrid".split()
@@ -211,25 +211,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Stand in for the `datasets` package; returns what it is asked for."""
     calls: list[tuple[Any, ...]] = []
 
-    def load_dataset(*place: str, split: str) -> Rows:
-        calls.append((*place, split))
-        if place[0] == "no/where":
+    def load_dataset(place: str, config: str | None, *, split: str) -> Rows:
+        calls.append((place, config, split))
+        if place == "no/where":
             raise DatasetsError("Dataset 'no/where'\n cannot be accessed")
         return Rows(SQUAD_ROWS)
 
-    library = SimpleNamespace(load_dataset=load_dataset, disable_progress_bars=lambda: None)
-    errors = SimpleNamespace(DatasetsError=DatasetsError)
-    known = {"datasets": library, "datasets.exceptions": errors}
-    monkeypatch.setattr(hub, "require", lambda module, purpose: known[module])
+    library = SimpleNamespace(
+        load_dataset=load_dataset,
+        disable_progress_bars=lambda: None,
+        exceptions=SimpleNamespace(DatasetsError=DatasetsError),
+    )
+    monkeypatch.setattr(hub, "require", lambda module, purpose: library)
     return calls
 
 
 @pytest.mark.parametrize(
     ("name", "place", "source"),
     [
-        ("hub:squad", ("squad", "train"), "squad"),
-        ("hub:rajpurkar/squad", ("rajpurkar/squad", "train"), "rajpurkar/squad"),
-        ("hub:a/b:validation", ("a/b", "validation"), "a/b"),
+        ("hub:rajpurkar/squad", ("rajpurkar/squad", None, "train"), "rajpurkar/squad"),
+        ("hub:a/b:validation", ("a/b", None, "validation"), "a/b"),
         ("hub:a/b/c:train[:10%]", ("a/b", "c", "train[:10%]"), "a/b"),
     ],
 )
@@ -244,9 +245,11 @@ def test_names_of_hub_data_sets(
 
 
 def test_a_data_set_that_cannot_be_had_is_named(asked: list[tuple[Any, ...]]) -> None:
-    with pytest.raises(InputError, match="hub:no/where: Dataset 'no/where' cannot be accessed"):
+    with pytest.raises(
+        InputError, match="hub:no/where, split train: Dataset 'no/where' cannot be accessed"
+    ):
         read_source("hub:no/where")
-    for name in ("hub:", "hub:a//b", "hub:a/b/c/d"):
+    for name in ("hub:", "hub:squad", "hub:a//b", "hub:a/b/c/d", "hub:../a/b", "hub:a/b:"):
         with pytest.raises(InputError, match=r"expected hub:OWNER/NAME"):
             read_source(name)
 
@@ -274,7 +277,7 @@ def test_command_trains_on_a_hub_data_set(
         "--base", str(tiny_encoder_dir), "--steps", "2", "--held-out", "0.7",
     ]  # fmt: skip
     result = CliRunner().invoke(cli, arguments)
-    assert asked == [("rajpurkar/squad", "train")]
+    assert asked == [("rajpurkar/squad", None, "train")]
     assert result.exit_code == 2
     assert "held-out questions with evidence are too few" in result.output
 

@@ -49,6 +49,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
 
     module = ModuleType("datasets")
     module.load_dataset = load_dataset  # type: ignore[attr-defined]
+    module.disable_progress_bars = lambda: None  # type: ignore[attr-defined]
     module.exceptions = SimpleNamespace(DatasetsError=DatasetsError)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
     yield held
@@ -65,6 +66,8 @@ def test_questions_of_flashrag(hub: dict, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="hub:owner/sets: these questions come without documents"):
         read_eval_set("hub:owner/sets")
     assert hub["asked"][-1] == ("owner/sets", None, "test")
+    read_eval_set("hub:owner/sets:train[:9]", corpus=corpus)
+    assert hub["asked"][-1] == ("owner/sets", None, "train[:9]")
 
 
 def test_questions_of_squad_bring_their_contexts(hub: dict) -> None:
