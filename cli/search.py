@@ -12,6 +12,7 @@ import click
 from ragib.cli.common import (
     PATH,
     check_question,
+    config_options,
     echo_json,
     example,
     filter_options,
@@ -22,7 +23,7 @@ from ragib.cli.common import (
     verify_option,
 )
 from ragib.cli.where import parse_where
-from ragib.config import RetrieverConfig, Using
+from ragib.config import RetrieverConfig, Using, load_config
 from ragib.errors import InputError
 from ragib.text import batched
 from ragib.types import PUBLIC, Hit
@@ -33,36 +34,49 @@ if TYPE_CHECKING:
 BATCH = 64
 """Queries searched at once."""
 
+_HITS = 10
+"""Hits shown unless the command line or the configuration says otherwise."""
+
 
 @click.command(
     epilog=example(
         "ragib search idx 'who wrote it?' -k 5 --where 'year>=1990'",
         "ragib search idx '\"iron bridge\" +river -toll' --syntax",
         "ragib search idx --queries queries.jsonl --run out.trec -k 100",
+        "ragib search idx 'who wrote it?' --set retriever.store.name=qdrant",
     )
 )
 @index_argument
 @click.argument("question", required=False)
-@click.option("-k", default=10, show_default=True, type=click.IntRange(min=1), help="Hits wanted.")
-@click.option("--using", type=click.Choice(get_args(Using)), default="hybrid", show_default=True)
+@click.option(
+    "-k",
+    type=click.IntRange(min=1),
+    help=f"Hits wanted. Default: retriever.k if set, else {_HITS}.",
+)
+@click.option(
+    "--using", type=click.Choice(get_args(Using)), help="Default: retriever.using, hybrid."
+)
 @click.option(
     "--syntax", is_flag=True, help='Read "a phrase", +must, -not and term^2 in questions.'
 )
 @click.option("--queries", metavar="FILE", type=PATH, help='JSONL of {"_id", "text"}.')
 @click.option("--run", metavar="FILE", type=PATH, help="Where the TREC run goes.")
 @click.option("--tag", default="ragib", show_default=True, help="Name of the run.")
+@config_options
 @filter_options
 @verify_option
 @json_option
 def search(
     directory: Path,
     question: str | None,
-    k: int,
-    using: Using,
+    k: int | None,
+    using: Using | None,
     syntax: bool,
     queries: Path | None,
     run: Path | None,
     tag: str,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
     where: tuple[str, ...],
     allow: tuple[str, ...],
     verify: bool,
@@ -78,12 +92,16 @@ def search(
         raise click.UsageError("give a QUESTION, or both --queries and --run")
     if question is not None:
         check_question(question)
-    config = RetrieverConfig(using=using, k=k, syntax=syntax)
+    config = load_config(config_file, overrides).retriever
+    if k is None and "k" not in config.model_fields_set:
+        k = _HITS
+    asked = {"k": k, "using": using, "syntax": syntax or None}
+    config = config.model_copy(update={name: v for name, v in asked.items() if v is not None})
     filters: dict[str, Any] = {"where": parse_where(where), "allow": (PUBLIC, *allow)}
     texts = _read_queries(queries) if queries else {}
-    from ragib.indexes.index import Index
+    from ragib.indexes.qdrant.generation import open_index
 
-    with Index.open(directory, verify=verify) as index:
+    with open_index(directory, config.store, verify=verify) as index:
         if question is None:
             assert run is not None
             _write_run(index, texts, run, tag, config, filters)

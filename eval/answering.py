@@ -154,6 +154,7 @@ def _answer(
         text=generation.text,
         citations=citations,
         evidence=kept.evidence,
+        dropped=kept.dropped,
         hits=hits,
         abstained=generation.abstained,
         confidence=generation.confidence,

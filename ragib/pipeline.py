@@ -254,6 +254,7 @@ def _answer(found: _Found, generation: Generation | None, seconds: float) -> Ans
         text=generated.text,
         citations=citations,
         evidence=found.compressed.evidence,
+        dropped=found.compressed.dropped,
         hits=found.hits,
         abstained=generated.abstained,
         confidence=generated.confidence,

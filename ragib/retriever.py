@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ragib.config import RetrieverConfig
+from ragib.errors import ConfigError
 from ragib.indexes.filters import Where
 from ragib.indexes.index import Index
 from ragib.types import PUBLIC, Hit
@@ -13,10 +14,25 @@ from ragib.types import PUBLIC, Hit
 
 @dataclass(frozen=True, slots=True)
 class Retriever:
-    """Finds the passages for questions; all kinds of the index fused, unless configured."""
+    """Finds the passages for questions; all kinds of the index fused, unless configured.
+
+    Raises
+    ------
+    ConfigError
+        `config.store` names a server, and the index is a directory.
+    """
 
     index: Index
     config: RetrieverConfig = field(default_factory=RetrieverConfig)
+
+    def __post_init__(self) -> None:
+        store = self.config.store.name
+        if store != "native" and self.index.is_local:
+            raise ConfigError(
+                f"retriever.store.name={store}: the index given is the directory "
+                f"{self.index.path}; open it with ragib.indexes.qdrant.generation.open_index, or "
+                "leave the store out"
+            )
 
     def retrieve(
         self,

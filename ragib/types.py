@@ -119,6 +119,7 @@ class Citation:
 class Answer:
     """An answer with everything that led to it.
 
+    `evidence` is what was kept of the passages in `hits`, `dropped` what was not, and why.
     `timings` are seconds by stage (`retrieve`, `compress`, `generate`, `total`). `usage` counts
     words and tokens. `flags` name what the reader should know, such as `"unverified-citation"`
     for a citation that was taken out because it is not verbatim in its source. `confidence` is
@@ -135,3 +136,4 @@ class Answer:
     usage: Mapping[str, int]
     flags: tuple[str, ...] = ()
     confidence: float | None = None
+    dropped: tuple[Dropped, ...] = ()

@@ -1,8 +1,9 @@
 import pytest
 
-from ragib.config import IndexConfig, RetrieverConfig
-from ragib.errors import InputError
+from ragib.config import Config, IndexConfig, RetrieverConfig, StoreConfig
+from ragib.errors import ConfigError, InputError
 from ragib.indexes.index import Index
+from ragib.pipeline import RAG
 from ragib.retriever import Retriever
 from ragib.types import Document
 
@@ -26,6 +27,14 @@ def test_follows_its_configuration(index):
     assert len(Retriever(index, RetrieverConfig(k=1)).retrieve(["built"])[0]) == 1
     with pytest.raises(InputError, match="'dense' is not in this index"):
         Retriever(index, RetrieverConfig(using="dense")).retrieve(["king"])
+
+
+def test_another_store_than_that_of_the_index_is_refused(index):
+    config = RetrieverConfig(store=StoreConfig(name="qdrant"))
+    with pytest.raises(ConfigError, match=r"the index given is the directory .*/idx; open it with"):
+        Retriever(index, config)
+    with pytest.raises(ConfigError, match=r"retriever\.store\.name=qdrant"):
+        RAG.from_config(Config(retriever=config), index=index)
 
 
 def test_filters_and_groups_pass_through(index):

@@ -1,8 +1,8 @@
 """What the compressor saw and decided, while a question is on its way.
 
-An `Answer` tells what was kept. A page that shows the dropped sentences too needs what the
-compressor said of them, and wants the passages before it has read them. So the pipeline gets a
-compressor that tells whoever listens in the context of the question.
+An `Answer` tells what was kept and dropped, once it is there. A page wants the passages before they
+are read, and what was made of them before anything is generated. So the pipeline gets a compressor
+that tells whoever listens in the context of the question.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ def test_push_then_ask(run: Run, sparse_index: Path, server: FakeServer) -> None
         assert ours[key] == theirs[key]
     ids = [[hit["passage"]["doc_id"] for hit in value["hits"]] for value in (ours, theirs)]
     assert ids[0] == ids[1] and ids[0][0] == "tower"
+    searched = run("search", sparse_index.name, "who built the tower?", "--json", *on(server))
+    assert [hit["passage"]["doc_id"] for hit in json.loads(searched.stdout)["hits"]] == ids[0]
 
 
 def test_filters_and_groups_over_the_wire(run: Run, sparse_index: Path, server: FakeServer) -> None:

@@ -156,6 +156,21 @@ def test_search_writes_a_run(run: Run, sparse_index: Path, tmp_path: Path) -> No
     assert "2 queries" in result.stderr
 
 
+def test_search_as_a_configuration_says(run: Run, sparse_index: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.yaml"
+    config.write_text("retriever: {k: 1, syntax: true}\n")
+    question = "tower bridge moon -old"
+    assert len(_found(run, sparse_index, "tower bridge moon")) == 3
+    assert len(_found(run, sparse_index, "tower bridge moon", "--config", config)) == 1
+    found = _found(run, sparse_index, question, "--config", config, "-k", "9")
+    assert set(found) == {"bridge", "mond"}
+    assert len(_found(run, sparse_index, question, "--set", "retriever.k=2")) == 2
+    wrong = run("search", sparse_index, "q", "--set", "retriever.using=dense")
+    assert wrong.exit_code == 2
+    assert "'dense' is not in this index" in wrong.stderr
+    assert _found(run, sparse_index, "moon", "--set", "retriever.using=dense", "--using", "sparse")
+
+
 def test_run_has_k_documents_though_one_has_many_passages(run: Run, tmp_path: Path) -> None:
     corpus = tmp_path / "c.jsonl"
     long = " ".join(f"The tower of stone number {n} is old." for n in range(200))
@@ -196,6 +211,16 @@ def test_ask_cites_what_it_says(run: Run, sparse_index: Path) -> None:
     assert "cites     tower:0-" in shown
     assert "words " in shown
     assert "retrieve " in shown
+
+
+def test_ask_tells_what_was_dropped_and_why(run: Run, sparse_index: Path) -> None:
+    options = ("--set", "compressor.name=bm25-sentence", "--set", "compressor.keep=0.6", "--json")
+    answer = _json(run("ask", sparse_index, "who built the iron tower?", *options))
+    texts = {hit["passage"]["id"]: hit["passage"]["text"] for hit in answer["hits"]}
+    [dropped] = answer["dropped"]
+    assert texts[dropped["passage_id"]][dropped["start"] : dropped["end"]] == "It is old."
+    assert dropped["reason"]
+    assert [kept["text"] for kept in answer["evidence"]] == ["Gustave Eiffel built the iron tower."]
 
 
 def test_ask_without_a_match_abstains(run: Run, sparse_index: Path) -> None:
