@@ -14,6 +14,7 @@ from ragib.errors import RagibError
 from ragib.pipeline import RAG
 from ragib.serve.completions import completions, models
 from ragib.serve.finding import compress, search
+from ragib.serve.following import Follower
 from ragib.serve.gate import Gate
 from ragib.serve.guard import Guard, error_response
 from ragib.serve.metrics import CONTENT_TYPE, Metrics
@@ -31,10 +32,12 @@ MODEL = "ragib"
 def build_app(rag: RAG, settings: Settings) -> Starlette:
     """Return the ASGI application that serves a pipeline.
 
-    It does not own the pipeline and never closes it. `app.state.service` is its `Service`.
+    It does not own the pipeline and never closes it, but moves its index on to new generations.
+    `app.state.service` is its `Service`.
     """
     gate = Gate(settings.concurrency, settings.queue)
-    service = Service(observed(rag), settings, gate, Metrics(gate), MODEL)
+    follower = Follower(rag.retriever.index)
+    service = Service(observed(rag), follower, settings, gate, Metrics(gate), MODEL)
     app = Starlette(
         routes=[
             *page_routes(),

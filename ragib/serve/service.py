@@ -13,6 +13,7 @@ from starlette.types import Receive
 from ragib.pipeline import RAG
 from ragib.serve.attending import attended
 from ragib.serve.bodies import Model, read_body
+from ragib.serve.following import Follower
 from ragib.serve.gate import Gate
 from ragib.serve.metrics import Metrics
 from ragib.serve.problems import ApiError
@@ -25,11 +26,13 @@ T = TypeVar("T")
 class Service:
     """A pipeline that can be listened to, its limits, and what is counted.
 
-    `model` is the name it is offered by. `draining` says that the server is about to end, and
-    `cut` how many requests were cut off by that.
+    `follower` keeps its index at the current generation; `model` is the name it is offered by.
+    `draining` says that the server is about to end, and `cut` how many requests were cut off by
+    that.
     """
 
     rag: RAG
+    follower: Follower
     settings: Settings
     gate: Gate
     metrics: Metrics
@@ -54,6 +57,7 @@ class Service:
     async def _in_turn(self, task: Callable[[], Awaitable[T]]) -> T:
         async with self.gate.slot() as waited:
             self.metrics.stage_seconds.labels("queue").observe(waited)
+            await self.follower.follow()
             return await task()
 
 

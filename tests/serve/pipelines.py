@@ -38,6 +38,9 @@ class FakeIndex:
     asked: list = field(default_factory=list)
     encoder = None
 
+    def follow(self):
+        return False
+
     def retrieve(self, questions, config, *, where=None, allow=("public",)):
         self.asked.append((tuple(questions), config, where, tuple(allow)))
         found = [p for p in self.passages if set(p.access) & set(allow)]
