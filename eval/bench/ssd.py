@@ -308,8 +308,8 @@ def show(result: dict[str, Any]) -> str:
 
 @click.command()
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
-@click.option("--documents", default=60_000, show_default=True, help="documents indexed")
-@click.option("--encoded", default=1000, show_default=True, help="documents encoded")
+@click.option("--documents", default=20_000, show_default=True, help="documents indexed")
+@click.option("--encoded", default=300, show_default=True, help="documents encoded")
 @click.option("--questions", default=20, show_default=True, help="questions asked")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
 def main(data: Path, documents: int, encoded: int, questions: int, page: Path | None) -> None:
