@@ -1,4 +1,4 @@
-"""`ragib train compressor`: train the evidence model on your own questions."""
+"""`ragib train`: train the evidence model, or the head of an encoder, on your own questions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ragib.cli.common import PATH, echo_json, example, json_option, output, prog
 
 @click.group(epilog=example("ragib train compressor --data train.jsonl.gz --out my-weights"))
 def train() -> None:
-    """Train the compressor on your own questions."""
+    """Train the compressor, or the token head of an encoder, on your own questions."""
 
 
 @train.command(
@@ -175,3 +175,88 @@ def compressor(
             f"at threshold {calibration.threshold:.3f}",
             markup=False,
         )
+
+
+@train.command(
+    epilog=example(
+        "ragib train encoder --data train.jsonl.gz --out my-head",
+        "ragib index docs/ --out idx --set index.multivector.projection=my-head",
+    )
+)
+@click.option(
+    "--data",
+    metavar="FILE",
+    required=True,
+    multiple=True,
+    help="Questions: JSON lines, or hub:OWNER/NAME[/CONFIG][:SPLIT].",
+)
+@click.option("--out", metavar="DIR", type=PATH, required=True, help="The head; token vectors.")
+@click.option("--encoder", default="embedded", show_default=True, help="Whose vectors it takes.")
+@click.option("--dim", type=click.IntRange(min=8), default=128, show_default=True)
+@click.option(
+    "--pool-factor",
+    "factors",
+    type=click.FloatRange(min=1),
+    multiple=True,
+    default=(1.0, 2.0, 3.0, 6.0),
+    show_default=True,
+    help="Tokens a pooled vector inside training; one is drawn for every update.",
+)
+@click.option(
+    "--teacher",
+    metavar="DIR",
+    type=PATH,
+    help="A trained compressor whose margins of relevance are learned in place of the contrast.",
+)
+@click.option("--source", "sources", multiple=True, help="Take only records of this source.")
+@click.option("--questions", type=click.IntRange(min=1), default=8000, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=1200, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True)
+@click.option("--rate", type=float, default=3e-4, show_default=True, help="Learning rate.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def encoder(
+    data: tuple[str, ...],
+    out: Path,
+    encoder: str,
+    dim: int,
+    factors: tuple[float, ...],
+    teacher: Path | None,
+    sources: tuple[str, ...],
+    questions: int,
+    steps: int,
+    batch_size: int,
+    rate: float,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Train the projection of an encoder's token vectors for a multi-vector index.
+
+    The encoder stays as it is, and its vectors are kept in DIR/states, so that a second training
+    on the same questions takes minutes. FILE is that of `ragib train compressor`. Printed is how
+    well held-out questions find their own passages, before and after.
+    """
+    from ragib.compressor.training.head_fit import HeadPlan
+    from ragib.compressor.training.loop import Schedule
+    from ragib.compressor.training.token_head import train_head
+    from ragib.config import EncoderConfig
+
+    plan = HeadPlan(
+        schedule=Schedule(steps, batch_size, rate=rate, seed=seed),
+        encoder=EncoderConfig(model=encoder),
+        dim=dim,
+        factors=factors,
+        questions=questions,
+        sources=sources,
+        teacher=teacher,
+    )
+    with progress_bar() as progress:
+        found = train_head(data, out, plan, progress)
+    if as_json:
+        echo_json({"out": str(out), "held_out": found})
+        return
+    shown = output()
+    shown.print(f"head written to {out}; reciprocal rank of the passages of held-out questions:")
+    for row in found:
+        untrained, trained = row["untrained"], row["trained"]
+        shown.print(f"pool factor {row['factor']:g}: {untrained:.3f} untrained, {trained:.3f}")

@@ -20,6 +20,7 @@ from ragib.indexes.candidates import proposers
 from ragib.indexes.engines import uses_encoder
 from ragib.indexes.index import Index
 from ragib.indexes.store import holds_index
+from ragib.indexes.token_head import head_for
 from ragib.types import Document
 
 Progress = Callable[[str, int, int | None], None]
@@ -170,7 +171,8 @@ def index_id(config: IndexConfig, digest: str, encoder: Encoder | None) -> str:
     if encoder is None:
         values["encoder"] = None
     revision = encoder and [encoder.name, encoder.revision]
-    return key_of(values, digest, revision)
+    head = head_for(config, encoder)
+    return key_of(values, digest, revision, head and head.sha256)
 
 
 def _built(

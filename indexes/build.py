@@ -26,6 +26,7 @@ from ragib.indexes.projection import fit_projection
 from ragib.indexes.resume import Receipt, digest_of, finished, once, sweep
 from ragib.indexes.shards import STAGE, EncodeShard, Recipe, ShardSpec, Task, text_digest
 from ragib.indexes.store import BUILD
+from ragib.indexes.token_head import head_for, reduces
 from ragib.types import Document
 
 Progress = Callable[[str, int, int | None], None]
@@ -40,6 +41,8 @@ SAMPLE = 1000
 They are encoded twice, so of a small corpus only a tenth is taken: 100 passages hold some 10,000
 token vectors, plenty for a matrix of a few hundred rows.
 """
+
+_MATRIX = "projection.npy"
 
 
 @dataclass(slots=True)
@@ -111,13 +114,24 @@ def stage_passages(
 
 def prepare_projection(
     root: Path, staged: Staged, config: IndexConfig, encoder: Encoder | None, progress: Progress
-) -> Path | None:
-    """Fit the projection of token vectors to the sample; `None` if the index needs none."""
+) -> tuple[Path, str] | None:
+    """Put the projection of token vectors into a file, and say what it is.
+
+    It is the trained head that the index is to use, or else fitted to the sample; `None` if the
+    index needs none.
+    """
+    head = head_for(config, encoder)
+    if head is not None:
+        done = once(
+            root,
+            "project",
+            {"head": head.sha256},
+            lambda out: np.save(out / _MATRIX, head.projection),
+        )
+        return done.folder / _MATRIX, f"trained head {head.sha256[:12]}"
+    if encoder is None or not reduces(config, encoder):
+        return None
     dim = config.multivector.dim
-    if "multivector" not in config.kinds or encoder is None:
-        return None
-    if encoder.trained_projection or encoder.token_dim <= dim:
-        return None
     reader = PassageReader(root / BUILD / NAME)
     passages = list(reader.rows(staged.sample).values())
     reader.close()
@@ -129,11 +143,11 @@ def prepare_projection(
         tokens = encoder.passages(texts, dense=False, tokens=True).tokens
         assert tokens is not None
         vectors = np.concatenate([text.vectors for text in tokens])
-        np.save(out / "projection.npy", fit_projection(vectors, dim))
+        np.save(out / _MATRIX, fit_projection(vectors, dim))
         progress("project", 1, 1)
 
     spec = {"projection": dim, "texts": digest_of(texts), **_inputs(config, encoder)}
-    return once(root, "project", spec, fit).folder / "projection.npy"
+    return once(root, "project", spec, fit).folder / _MATRIX, "svd of a sample"
 
 
 def encode_shards(

@@ -64,7 +64,10 @@ class EncoderRecord(_Record):
 
 
 class Manifest(_Record):
-    """One generation; `documents` and `passages` count live ones, `seconds` is build time."""
+    """One generation; `documents` and `passages` count live ones, `seconds` is build time.
+
+    `projection_kind` says what the projection is; older manifests do not, and theirs are fitted.
+    """
 
     format: int
     generation: int
@@ -74,6 +77,7 @@ class Manifest(_Record):
     encoder: EncoderRecord | None
     engines: dict[Kind, dict[str, Any]]
     projection: FileRecord | None
+    projection_kind: str | None = None
     segments: tuple[SegmentRecord, ...]
     tombstones: FileRecord | None
     documents: int
@@ -195,6 +199,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "bytes": {**sizes, "total": sum(record.bytes for record in manifest.files)},
         "encoder": manifest.encoder and manifest.encoder.model_dump(),
         "projection": manifest.projection and manifest.projection.path,
+        "projection_kind": manifest.projection_kind or (manifest.projection and "svd of a sample"),
         "seconds": manifest.seconds,
         "config": manifest.config.model_dump(mode="json"),
     }

@@ -31,6 +31,7 @@ from ragib.indexes.sizes import passage_bytes, sizes
 from ragib.indexes.store import BUILD
 from ragib.indexes.structure import build_structure
 from ragib.indexes.survey import PASSAGES, cut_sample, survey
+from ragib.indexes.token_head import head_for, reduces
 from ragib.text import batched
 from ragib.types import Document, Passage
 
@@ -129,7 +130,9 @@ def plan_index(
     sample, passages = cut.sample, cut.passages
     fitted = _fitted(passages, config, encoder)
     found = sizes(sample, passages, config, encoder, shard=SHARD, fitted=fitted)
-    each = _seconds_a_passage(sample, Recipe(config, encoder, None), bool(fitted), progress)
+    head = head_for(config, encoder)
+    recipe = Recipe(config, encoder, None if head is None else head.projection)
+    each = _seconds_a_passage(sample, recipe, bool(fitted), progress)
     text = passage_bytes(sample, passages, cut.documents)
     merging = 2 * found.building / _DISK + _structure_seconds(passages, config, encoder)
     if "sparse" in config.kinds:
@@ -153,7 +156,7 @@ def plan_index(
     )
 
 
-def check_staged(root: Path, staged: Staged, config: IndexConfig, encoder: Encoder | None) -> None:
+def check_staged(root: Path, staged: Staged, recipe: Recipe) -> None:
     """Refuse to go on with a build that will not fit, as `check_room` does.
 
     The passages lie on the disk already, so it is known how many there are.
@@ -162,16 +165,15 @@ def check_staged(root: Path, staged: Staged, config: IndexConfig, encoder: Encod
     step = max(len(staged.sample) // PASSAGES, 1)
     sample = list(reader.rows(staged.sample[::step]).values())
     reader.close()
-    fitted = _fitted(staged.passages, config, encoder)
+    config, encoder = recipe.config, recipe.encoder
+    fitted = 0 if recipe.projection is not None else _fitted(staged.passages, config, encoder)
     found = sizes(sample, staged.passages, config, encoder, shard=SHARD, fitted=fitted)
     check_room(root, found.building, found.memory)
 
 
 def _fitted(passages: int, config: IndexConfig, encoder: Encoder | None) -> int:
     """Return to how many passages a projection is fitted; 0 if the index needs none."""
-    if encoder is None or "multivector" not in config.kinds or encoder.trained_projection:
-        return 0
-    if encoder.token_dim <= config.multivector.dim:
+    if not reduces(config, encoder) or head_for(config, encoder) is not None:
         return 0
     return min(passages, max(100, passages // 10), SAMPLE)
 

@@ -67,11 +67,12 @@ def build_index(
             staged = stage_passages(root, documents, recipe, progress)
         if not staged.passages:
             raise InputError(f"{root}: there are no documents to index")
-        check_staged(root, staged, config, encoder)
-        record = None
+        check_staged(root, staged, recipe)
+        record, kind = None, None
         with watch("project"):
-            path = prepare_projection(root, staged, config, encoder, progress)
-            if path is not None:
+            prepared = prepare_projection(root, staged, config, encoder, progress)
+            if prepared is not None:
+                path, kind = prepared
                 record = _place_projection(root, path)
                 recipe = Recipe(config, encoder, np.load(path, allow_pickle=False))
         generation = next_generation(root)
@@ -85,6 +86,7 @@ def build_index(
             encoder=encoder and EncoderRecord(name=encoder.name, revision=encoder.revision),
             engines={kind: engine.describe() for kind, engine in recipe.engines().items()},
             projection=record,
+            projection_kind=kind,
             segments=(segment,),
             tombstones=None,
             documents=staged.documents,
@@ -108,7 +110,7 @@ def add_documents(
         with watch("chunk"):
             staged = stage_passages(root, documents, recipe, progress)
         if staged.passages:
-            check_staged(root, staged, config, encoder)
+            check_staged(root, staged, recipe)
             generation = next_generation(root)
             record = old.manifest.projection
             segment = _segment(root, generation, staged, recipe, record, watch, progress)
