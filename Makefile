@@ -33,7 +33,7 @@ test-vllm: $(VLLM)/vllm.stamp
 fuzz: $(VENV)/dev.stamp
 	$(VENV)/bin/python -m tests.fuzz
 
-bench: $(VENV)/dev.stamp
+bench: $(VENV)/dev.stamp $(VLLM)/vllm.stamp
 	$(BENCH).retrieval --data $(DATA)/ir --page docs/benchmarks.md --readme README.md
 	$(BENCH).scale --data $(DATA)/corpus/ottqa --dtype bfloat16 --page docs/benchmarks.md
 	$(BENCH).maxsim --page docs/benchmarks.md
@@ -52,6 +52,7 @@ bench: $(VENV)/dev.stamp
 	$(BENCH).injection --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).objectives --data $(DATA)/qa --out runs/objectives --page docs/benchmarks.md
 	$(BENCH).serving --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
+	$(VLLM)/bin/python -m ragib.eval.bench.prefix --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
 	$(VENV)/bin/ragib eval configs/grid.yaml --data $(DATA)/qa/dev.jsonl.gz --out runs/dev
 	$(BENCH).grid runs/dev --name grid --page docs/benchmarks.md --readme README.md
 	$(VENV)/bin/ragib eval configs/ladder.yaml --data $(DATA)/corpus/ottqa --limit 500 --out runs/ladder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 CHAT_TEMPLATE = (
@@ -16,17 +17,17 @@ _UTTERED = [
 ]
 
 
-def make_tiny_llama(folder: Path, window: int = 4096) -> Path:
+def make_tiny_llama(folder: Path, window: int = 4096, more: Iterable[str] = ()) -> Path:
     """Write a Llama of 2 layers and 64 dimensions and return its folder.
 
-    It reads bytes, and writes bytes, words and citations, right ones and wrong ones.
+    It reads bytes, and writes bytes, words and citations, right ones and wrong ones, and `more`.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
     special = ["<pad>", "<bos>", "<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = dict.fromkeys([*special, *alphabet, *_UTTERED])
+    pieces = dict.fromkeys([*special, *alphabet, *_UTTERED, *more])
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

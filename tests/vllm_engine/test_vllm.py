@@ -60,6 +60,10 @@ def request_of(answer):
     return Request(answer.question, answer.evidence, titles)
 
 
+def counts(answer):
+    return answer.usage["prompt_tokens"], answer.usage["completion_tokens"]
+
+
 def essence(answer):
     return answer.text, answer.citations, answer.evidence, answer.abstained, answer.flags
 
@@ -101,7 +105,9 @@ def test_every_way_of_asking_gives_the_same_answer(rag, llama):
         assert "".join(pieces) == streamed.text
         assert len(pieces) > 1
         assert essence(streamed) == essence(answer)
-        assert streamed.usage == answer.usage
+        assert counts(streamed) == counts(answer)
+        assert streamed.usage["first_token_ms"] > 0
+        assert streamed.usage["tokens_per_second"] > 0
         assert essence(asyncio.run(rag.aask(question))) == essence(answer)
 
 
@@ -117,7 +123,7 @@ def test_the_engine_agrees_with_transformers(in_process, index, llama):
         # They differ in whether a last character of which bytes are missing is shown.
         assert ours.text.rstrip("\ufffd") == theirs.text.rstrip("\ufffd")
         assert essence(ours)[1:] == essence(theirs)[1:]
-        assert ours.usage == theirs.usage
+        assert counts(ours) == counts(theirs)
 
 
 def test_leaving_a_stream_early_leaves_the_engine_free(rag, llama):
@@ -154,8 +160,7 @@ def test_a_prompt_that_does_not_fit_costs_no_other(rag):
     fits = Request("Who?", (Evidence("p", 0, 3, "Ada", 1.0),))
     too_long = Request("Who?", (Evidence("p", 0, len(long), long, 1.0),))
     first, second, third = rag.generator.generate([fits, too_long, fits])
-    assert first == third
-    assert first.error is None
+    assert (first.text, first.quotes, first.error) == (third.text, third.quotes, None)
     assert "4096" in second.error
 
     async def follow():
