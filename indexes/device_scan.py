@@ -162,14 +162,14 @@ class DeviceScanner:
 
             return by_kernel
         coded, weights = side_by_side(queries)
-        # A GPU multiplies by columns in eights.
-        wide = np.zeros((coded.shape[1], -(-len(coded) // 8) * 8), np.int8)
-        wide[:, : len(coded)] = coded.T
-        matrix, weights = torch.from_numpy(wide).to(self.device), weights.to(self.device)
+        # A GPU multiplies by rows laid across, and in eights.
+        wide = np.zeros((-(-len(coded) // 8) * 8, coded.shape[1]), np.int8)
+        wide[: len(coded)] = coded
+        matrix, weights = torch.from_numpy(wide).to(self.device).T, weights.to(self.device)
 
         def by_products(slab: _Slab, codes: Tensor) -> Tensor:
             sums, done = [], 0
-            for first, last in tiles(slab.counts, _TILE_PRODUCTS // wide.shape[1]):
+            for first, last in tiles(slab.counts, _TILE_PRODUCTS // len(wide)):
                 counts = slab.counts[first:last]
                 lines = codes[done : done + int(counts.sum())]
                 done += len(lines)

@@ -42,7 +42,7 @@ _TILE_PRODUCTS = 1 << 19
 """Products a tile: 2 MiB of 32-bit integers stay in the cache until they are reduced."""
 
 _LEAST_ROWS = 32
-"""Rows that eight-bit products are tried on; a GPU does not multiply fewer than 17."""
+"""Rows below which codes are multiplied in single precision; a GPU wants more than 16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,14 +238,17 @@ def exact_int8(dim: int, device: str = "cpu") -> bool:
     """Say whether `torch._int_mm` multiplies `dim`-dimensional codes on a device without error.
 
     Without VNNI instructions a CPU adds pairs of products in 16 bits and saturates; the largest
-    codes there are bring that to light. A GPU wants dimensions in eights.
+    codes there are bring that to light. A GPU wants dimensions in eights, and columns that are rows
+    laid across.
     """
     torch = require("torch", _PURPOSE)
-    worst = torch.full((_LEAST_ROWS, dim), 127, dtype=torch.int8)
+    worst = torch.full((_LEAST_ROWS + 5, dim), 127, dtype=torch.int8)
     worst[::2] = -127
-    expected = worst.long() @ worst.long().T
+    some = worst[:_LEAST_ROWS]
+    expected = worst.long() @ some.long().T
+    columns = some.T.contiguous() if device == "cpu" else some.to(device).T
     try:
-        found = torch._int_mm(worst.to(device), worst.T.contiguous().to(device))
+        found = torch._int_mm(worst.to(device), columns)
     except RuntimeError:
         return False
     return bool(torch.equal(found.cpu().long(), expected))
