@@ -8,6 +8,7 @@ from ragib.errors import ConfigError, IndexDirError, InputError
 pytest.importorskip("haystack")
 
 from haystack import Document, Pipeline
+from haystack.telemetry import _telemetry
 
 from ragib.adapters.haystack import RagibCompressor, RagibRetriever
 
@@ -33,6 +34,10 @@ def joined(pipeline, retriever, compressor):
 
 def asking(question=QUESTION, **more):
     return {"retriever": {"query": question, **more}, "compressor": {"query": question}}
+
+
+def test_the_tests_send_no_usage_statistics():
+    assert _telemetry.telemetry is None
 
 
 def test_a_hit_becomes_a_document(index, texts):
