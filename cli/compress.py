@@ -45,11 +45,13 @@ SHOWN_BAD = 10
 @click.option(
     "--compressor",
     metavar="NAME",
-    help="none, truncate, bm25-sentence, embedding-sentence, ib, llmlingua-2, open-provence, or a "
-    "folder with weights.",
+    help="none, truncate, bm25-sentence, embedding-sentence, ib, llmlingua-2, open-provence, "
+    "generative, or a folder with weights.",
 )
 @click.option(
-    "--model", metavar="NAME", help="Weights for llmlingua-2 or open-provence: folder or hub name."
+    "--model",
+    metavar="NAME",
+    help="Weights for llmlingua-2, open-provence or generative: folder or hub name.",
 )
 @click.option(
     "--keep",

@@ -19,7 +19,16 @@ def train() -> None:
         "ragib train compressor --data train.jsonl.gz --dev dev.jsonl.gz --out my-weights",
         "ragib train compressor --data hub:rajpurkar/squad --base my/large --lora 16 --out weights",
         "ragib compress --compressor my-weights --input qa.jsonl --output kept.jsonl",
+        "ragib train compressor --form generative --base my/llm --data train.jsonl --out llm",
+        'ragib compress --compressor generative --model llm --question "Who?" a.txt',
     )
+)
+@click.option(
+    "--form",
+    type=click.Choice(["extractive", "generative"]),
+    default="extractive",
+    show_default=True,
+    help="An encoder that scores sentences, or a language model that copies them.",
 )
 @click.option(
     "--data",
@@ -30,7 +39,12 @@ def train() -> None:
 )
 @click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
-@click.option("--base", default="embedded", show_default=True, help="Encoder to start from.")
+@click.option(
+    "--base",
+    default="embedded",
+    show_default=True,
+    help="Encoder, or causal language model, to start from.",
+)
 @click.option(
     "--start",
     metavar="DIR",
@@ -42,7 +56,8 @@ def train() -> None:
     "--lora",
     metavar="RANK",
     type=click.IntRange(min=1),
-    help="Train low-rank adapters in place of the whole encoder; try --rate 1e-3 with them.",
+    help="Train low-rank adapters in place of the whole encoder; try --rate 1e-3 with them. A "
+    "language model always has them, of rank 16.",
 )
 @click.option("--source", "sources", multiple=True, help="Take only records of this source.")
 @click.option(
@@ -104,8 +119,35 @@ def train() -> None:
 )
 @click.option("--save-every", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--judge",
+    metavar="MODEL",
+    default="reader",
+    show_default=True,
+    help="Generative: who gives the IB score, the built-in reader or a causal language model.",
+)
+@click.option(
+    "--judge-url", metavar="URL", help="Generative: the vLLM server that has the judge, as .../v1."
+)
+@click.option(
+    "--outcome",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Generative: what EM + F1 of the reader's answer weigh against the IB score.",
+)
+@click.option(
+    "--preference-steps",
+    type=click.IntRange(min=0),
+    default=300,
+    show_default=True,
+    help="Generative: updates of DPO, after the --steps of SFT.",
+)
 @json_option
+@click.pass_context
 def compressor(
+    context: click.Context,
+    form: str,
     data: tuple[str, ...],
     dev: Path | None,
     out: Path,
@@ -127,6 +169,10 @@ def compressor(
     patience: int,
     save_every: int,
     seed: int,
+    judge: str,
+    judge_url: str | None,
+    outcome: float,
+    preference_steps: int,
     as_json: bool,
 ) -> None:
     """Train the compressor; an interrupted run goes on from its last checkpoint in DIR.
@@ -136,7 +182,16 @@ def compressor(
     distractors. Data sets of a hub may have the columns of SQuAD, whose distractors are then other
     contexts of the same set, or of HotpotQA. The last questions of each source are held out for
     the calibration.
+
+    The generative form needs ragib[train] and a --base. Its own defaults are --steps 1000,
+    --micro-batch 4, --rate 2e-4 and --max-tokens 2048; it has no calibration and no --dev.
     """
+    from ragib.cli.generative import refuse_generative, train_language_model
+
+    if form == "generative":
+        train_language_model(context, data, out, as_json)
+        return
+    refuse_generative(context)
     from ragib.compressor.training.loop import Schedule
     from ragib.compressor.training.run import Plan, train_compressor
 

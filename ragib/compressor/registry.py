@@ -11,12 +11,13 @@ from ragib.encoders import Encoder, load_encoder
 from ragib.errors import ConfigError, did_you_mean
 
 BASELINES = ("none", "truncate", "bm25-sentence", "embedding-sentence")
-PUBLISHED = {
+MODELS = {
     "llmlingua-2": "microsoft/llmlingua-2-bert-base-multilingual-cased-meetingbank",
     "open-provence": "hotchpotch/open-provence-reranker-v1",
+    "generative": "my-weights, made by ragib train compressor --form generative --out my-weights",
 }
-"""Compressors with weights of others, and which those are, for example."""
-COMPRESSORS = (*BASELINES, "ib", *PUBLISHED)
+"""Compressors that need `model`, and what that is, for example."""
+COMPRESSORS = (*BASELINES, "ib", *MODELS)
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 """Where an installation ships trained weights."""
@@ -31,6 +32,7 @@ _LIMITS: dict[str, tuple[str, ...]] = {
     "embedding-sentence": ("keep", "budget", "threshold"),
     "llmlingua-2": ("keep", "budget", "threshold"),
     "open-provence": ("keep", "budget", "threshold"),
+    "generative": ("keep", "budget", "threshold"),
 }
 
 
@@ -41,7 +43,7 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
     ----------
     config
         `name` is one of `COMPRESSORS`, or a folder with the weights of a trained compressor;
-        `model` says where those of `PUBLISHED` are. Baselines and `llmlingua-2` keep
+        `model` says where those of `MODELS` are. Baselines and `llmlingua-2` keep
         `DEFAULT_KEEP` of the words where no limit is given. Only a trained compressor knows a
         `precision`.
     encoder
@@ -81,6 +83,10 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
         from ragib.compressor.open_provence import load_open_provence
 
         return load_open_provence(str(config.model), config.keep, config.budget, config.threshold)
+    if name == "generative":
+        from ragib.compressor.generative import load_generative
+
+        return load_generative(config)
     keep, budget, threshold = config.keep, config.budget, config.threshold
     if keep is None and budget is None and threshold is None:
         keep = DEFAULT_KEEP
@@ -115,7 +121,7 @@ def load_compressor(config: CompressorConfig, encoder: Encoder | None = None) ->
 def settings_of(config: CompressorConfig) -> str:
     """Return all that decides what a compressor keeps, as one string: limits and weights too."""
     folder = Path(config.name) if config.name not in COMPRESSORS else WEIGHTS
-    if config.name in PUBLISHED and config.model is not None:
+    if config.name in MODELS and config.model is not None:
         folder = Path(config.model).expanduser()
     used = folder.glob("*") if config.name not in BASELINES else ()
     weights = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(used)]
@@ -123,7 +129,7 @@ def settings_of(config: CompressorConfig) -> str:
 
 
 def _check_model(config: CompressorConfig) -> None:
-    wanted = PUBLISHED.get(config.name)
+    wanted = MODELS.get(config.name)
     if wanted is not None and config.model is None:
         raise ConfigError(
             f"compressor.model: {config.name} needs weights; give a folder or a hub name, as "
@@ -131,7 +137,7 @@ def _check_model(config: CompressorConfig) -> None:
         )
     if wanted is None and config.model is not None:
         raise ConfigError(
-            f"compressor.model: only {' and '.join(PUBLISHED)} take one, {config.name} does not; "
+            f"compressor.model: only {' and '.join(MODELS)} take one, {config.name} does not; "
             "drop it, or put a folder with weights of your own into compressor.name"
         )
 
