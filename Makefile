@@ -42,10 +42,12 @@ bench: $(VENV)/dev.stamp $(VLLM)/vllm.stamp
 	$(BENCH).sparse --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).opening --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).multivector --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).ssd --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md \
 	  --readme ragib/weights/README.md
 	$(BENCH).compressor --data $(DATA)/qa --limit 500 --compressor ib --compressor ib:int8 \
 	  --section precision --page docs/benchmarks.md
+	$(BENCH).ambiguity --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).reader --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ragib.compressor.training.records import read_records
+from ragib.compressor.training.records import LabelledPassage, Record, read_records
 from ragib.errors import ConfigError, InputError
+from ragib.eval.bench.ambiguity import count
 from ragib.eval.bench.compressor import (
     best_possible,
     by_source,
@@ -94,3 +95,16 @@ def test_losses_are_told_relative_to_the_cosine() -> None:
     ]
     assert losses(rows) == "At 15%, ib loses, of what embedding-sentence loses: 25 % on dev.\n\n"
     assert losses(rows[1:]) == ""
+
+
+def test_questions_asked_of_several_passages_are_counted() -> None:
+    def asked(source: str, question: str, passage: str) -> Record:
+        gold = LabelledPassage(passage, "", TEXT, True, ((34, 38),), ())
+        other = LabelledPassage("other", "", TEXT, False, (), ())
+        return Record("q", source, question, ("Rome",), True, "answer-sentence", (gold, other))
+
+    dev = [asked("policies", "Who  built it?", "a"), asked("policies", "When?", "a")]
+    known = [*dev, asked("policies", "who built it?", "b"), asked("tales", "When?", "b")]
+    assert count(dev, known) == [
+        {"source": "policies", "questions": 2, "several": 0.5, "passages": 1.5}
+    ]
