@@ -27,6 +27,7 @@ GENERATORS = get_args(GeneratorConfig.model_fields["name"].annotation)
 @click.command(
     epilog=example(
         "ragib ask idx 'who wrote it?'",
+        "ragib ask idx 'where was the author of it born?' --set steps.mode=iterate",
         "ragib ask idx 'who wrote it?' --generator openai --set generator.model=my-model --json",
     )
 )
@@ -51,7 +52,8 @@ def ask(
     """Answer a question from an index, with citations.
 
     Shows the answer, where it stands (document and characters), the evidence that was kept, words
-    before and after compression, and the time of each stage.
+    before and after compression, and the time of each stage; with `steps.mode` set, what each step
+    searched for and brought.
     """
     check_question(question)
     if generator:

@@ -8,7 +8,7 @@ from textwrap import shorten
 from rich.text import Text
 
 from ragib.cli.common import output, printable
-from ragib.types import Answer, Hit
+from ragib.types import Answer, Hit, Step
 
 SNIPPET = 240
 """Characters of a passage that are shown."""
@@ -40,6 +40,8 @@ def show_answer(answer: Answer) -> None:
     out.print(Text.assemble(("question  ", "dim"), printable(answer.question)))
     text = printable(answer.text) if answer.text else "no answer in the passages found"
     out.print(Text.assemble(("answer    ", "dim"), (text, "bold" if answer.text else "yellow")))
+    for number, step in enumerate(answer.steps, start=1):
+        out.print(Text.assemble((f"step {number:<5}", "dim"), _told(step)))
     for citation in answer.citations:
         place = f"{printable(citation.doc_id)}:{citation.start}-{citation.end}"
         quoted = shorten(printable(citation.text), SNIPPET, placeholder=" …")
@@ -56,3 +58,17 @@ def show_answer(answer: Answer) -> None:
     out.print(Text(f"words     {words_in} found, {words_kept} kept ({share})", style="dim"))
     stages = ", ".join(f"{stage} {1000 * s:.0f} ms" for stage, s in answer.timings.items())
     out.print(Text(f"time      {stages}", style="dim"))
+
+
+def _told(step: Step) -> str:
+    """Tell a step in a line: what was searched for, what came of it, and why it was the last."""
+    queries = " | ".join(map(printable, step.queries))
+    parts = [
+        shorten(queries, SNIPPET, placeholder=" …"),
+        f"{len(step.hits)} new passage{'' if len(step.hits) == 1 else 's'}",
+        f"“{printable(step.answer)}”" if step.answer else "no answer yet",
+        *([] if step.gain is None else [f"gain {step.gain:.2f} nats"]),
+        f"{step.tokens} tokens",
+        *([printable(step.stopped)] if step.stopped else []),
+    ]
+    return "; ".join(parts)

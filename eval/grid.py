@@ -124,6 +124,11 @@ def parse_grid(text: str, source: str) -> Grid:
         where = f"{source}: grid" if len(mappings) == 1 else f"{source}: grid {number}"
         for settings in _combinations(lists, where):
             config = parse_config(_with(file.base, settings, where), where)
+            if config.steps.mode != "single":
+                raise ConfigError(
+                    f"{where}: steps.mode: the stages of a run are those of one step; "
+                    "ragib.eval.bench.multistep measures several"
+                )
             found.setdefault(config.model_dump_json(), (settings, config))
     if not found:
         raise ConfigError(f"{source}: the grid is empty; give a key with a list of values")

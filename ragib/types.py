@@ -116,10 +116,34 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of gathering evidence (`ragib.multistep`).
+
+    `queries` were searched for together; `hits` are the passages that they added to those found
+    before; `evidence` is what was kept of all. `answer` is the answer so far, `score` the IB score
+    of the evidence in nats (lower is better), and `gain` by how much that is better than the step
+    before; both are `None` where there is nothing to score or compare. `tokens` are those of the
+    evidence and of all that a language model has read and written on the way up to here. `seconds`
+    are the step's own. `stopped` says why no step followed; it is empty if one did.
+    """
+
+    queries: tuple[str, ...]
+    hits: tuple[Hit, ...]
+    evidence: tuple[Evidence, ...]
+    answer: str
+    score: float | None
+    gain: float | None
+    tokens: int
+    seconds: float
+    stopped: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with everything that led to it.
 
-    `evidence` is what was kept of the passages in `hits`, `dropped` what was not, and why.
+    `evidence` is what was kept of the passages in `hits`, `dropped` what was not, and why. `steps`
+    tell how they were found, where that took several.
     `timings` are seconds by stage (`retrieve`, `compress`, `generate`, `total`). `usage` counts
     words and tokens. `flags` name what the reader should know, such as `"unverified-citation"`
     for a citation that was taken out because it is not verbatim in its source. `confidence` is
@@ -137,3 +161,4 @@ class Answer:
     flags: tuple[str, ...] = ()
     confidence: float | None = None
     dropped: tuple[Dropped, ...] = ()
+    steps: tuple[Step, ...] = ()
