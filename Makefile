@@ -52,6 +52,7 @@ bench: $(VENV)/dev.stamp $(VLLM)/vllm.stamp
 	$(BENCH).guarantees --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).compressor_speed --data $(DATA)/qa --page docs/benchmarks.md
 	$(BENCH).injection --data $(DATA)/qa --page docs/benchmarks.md
+	$(BENCH).multistep --data $(DATA)/qa/multihop_dev.jsonl.gz --page docs/benchmarks.md
 	$(BENCH).objectives --data $(DATA)/qa --out runs/objectives --page docs/benchmarks.md
 	$(BENCH).serving --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
 	$(VLLM)/bin/python -m ragib.eval.bench.prefix --data $(DATA)/qa/dev.jsonl.gz --page docs/benchmarks.md
