@@ -32,7 +32,7 @@ class ReadAhead:
 
     def __init__(self, array: NDArray[Any]) -> None:
         self._map: Any = None
-        whole = array
+        whole: Any = array
         while isinstance(whole.base, np.ndarray):
             whole = whole.base
         if isinstance(whole.base, mmap.mmap) and array.size and hasattr(mmap, "MADV_WILLNEED"):
