@@ -105,7 +105,8 @@ def serve(
     store = config.retriever.store
     with open_index(directory, store, verify=verify) as index, listen(host, port, keys) as listener:
         rag = RAG.from_config(config, index=index)
-        warm_up(rag, generator=config.generator.name != "openai")
+        asked = config.reranker.generator or config.generator
+        warm_up(rag, generator=config.generator.name != "openai", reranker=asked.name != "openai")
         share_cores(at_once)
         click.echo(address_of(listener))
         sys.stdout.flush()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ragib.config import Config
+from ragib.config import Config, RetrieverConfig
 from ragib.eval import stages as s
 from ragib.eval.builds import Built
 from ragib.eval.evalset import EvalQuery
+from ragib.eval.measures import document_scores
 from ragib.eval.stages import Failure, Stages
 from ragib.generators.base import Generation, Request
 from ragib.generators.citations import verify
 from ragib.indexes.index import Index
 from ragib.pipeline import RAG
+from ragib.rerankers.base import Ranked
 from ragib.types import Answer, Compressed, Hit, Passage, Question
 
 _NOTHING = Generation("", abstained=True, usage={"prompt_tokens": 0, "completion_tokens": 0})
@@ -24,8 +26,9 @@ class Line:
     """A pipeline that is ready to run.
 
     `rag` remembers what it can and is for getting through many questions; `plain` is the pipeline
-    as a user has it, for measuring time. `keeps` and `answers` identify compressor and generator
-    with their settings. `passages` holds those that were looked up in the index.
+    as a user has it, for measuring time. `ranks`, `keeps` and `answers` identify reranker,
+    compressor and generator with their settings. `passages` holds those that were looked up in the
+    index.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Line:
     rag: RAG
     plain: RAG
     built: Built
+    ranks: str
     keeps: str
     answers: str
     passages: dict[str, Passage]
@@ -41,6 +45,15 @@ class Line:
     def at(self) -> tuple[str, Index]:
         """The index that is searched, with what identifies it."""
         return self.built.id, self.built.index
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The hits of a question, best first; with a reranker, its flags and what it used."""
+
+    hits: tuple[Hit, ...]
+    flags: tuple[str, ...] = ()
+    usage: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +66,46 @@ class Reply:
     error: str | None = None
 
 
-def find(stages: Stages, line: Line, queries: Sequence[EvalQuery]) -> list[s.Made]:
-    """Retrieve: the value of each is a tuple of hits, or a failure."""
+def find(
+    stages: Stages,
+    line: Line,
+    queries: Sequence[EvalQuery],
+    config: RetrieverConfig | None = None,
+) -> list[s.Made]:
+    """Retrieve and rerank: the value of each is a `Found`, or a failure.
+
+    `config` takes the place of the pipeline's own.
+    """
+    config = config or line.config.retriever
+    reranker = line.rag.reranker
+    wanted = config
+    if reranker is not None:
+        wanted = config.model_copy(update={"k": max(config.k, reranker.depth)})
     texts = [query.text for query in queries]
-    made = s.retrieve(stages, line.at, line.config.retriever, texts)
-    return [s.Made(_hits(line, one.value), one.cached) for one in made]
+    found = s.retrieve(stages, line.at, wanted, texts)
+    made = [s.Made(_found(line, one.value), one.cached) for one in found]
+    if reranker is None:
+        return made
+    good = [i for i, one in enumerate(made) if not isinstance(one.value, Failure)]
+    hits = [made[i].value.hits for i in good]
+    ranked = s.rerank(stages, reranker, line.ranks, [texts[i] for i in good], hits)
+    for i, one in zip(good, ranked, strict=True):
+        made[i] = s.Made(_reranked(one.value, config.k), one.cached and made[i].cached)
+    return made
+
+
+def documents(stages: Stages, line: Line, queries: Sequence[EvalQuery]) -> list[s.Made]:
+    """Return the documents of each question with scores, deep enough for a TREC run."""
+    config = line.config.retriever
+    if line.rag.reranker is None:
+        return s.search(stages, line.at, config, [query.text for query in queries])
+    made = find(stages, line, queries, s.deeper(config))
+    return [
+        one
+        if isinstance(one.value, Failure)
+        else s.Made(document_scores(one.value.hits), one.cached)
+        for one in made
+    ]
 
 
 def keep(
@@ -66,7 +114,7 @@ def keep(
     """Compress what was found: the value of each is a `Compressed`, or a failure."""
     good = [i for i, one in enumerate(found) if not isinstance(one.value, Failure)]
     questions = [
-        Question(str(i), queries[i].text, tuple(hit.passage for hit in found[i].value))
+        Question(str(i), queries[i].text, tuple(hit.passage for hit in found[i].value.hits))
         for i in good
     ]
     made = list(found)
@@ -112,24 +160,28 @@ def bare(stages: Stages, line: Line, queries: Sequence[EvalQuery]) -> dict[str, 
     }
 
 
-def _hits(line: Line, value: object) -> tuple[Hit, ...] | Failure:
+def _found(line: Line, value: object) -> Found | Failure:
     if isinstance(value, Failure):
         return value
     assert isinstance(value, list)
     for name, _ in value:
         if name not in line.passages:
             line.passages[name] = line.built.index.passage(name)
-    return tuple(Hit(line.passages[name], score) for name, score in value)
+    return Found(tuple(Hit(line.passages[name], score) for name, score in value))
 
 
-def _request(
-    question: str, hits: tuple[Hit, ...] | Failure, kept: Compressed | Failure
-) -> Request | None:
-    if isinstance(hits, Failure) or isinstance(kept, Failure):
+def _reranked(value: Ranked | Failure, k: int) -> Found | Failure:
+    if isinstance(value, Failure):
+        return Failure(f"rerank: {value.reason}")
+    return Found(value.hits[:k], value.flags, value.usage)
+
+
+def _request(question: str, found: Found | Failure, kept: Compressed | Failure) -> Request | None:
+    if isinstance(found, Failure) or isinstance(kept, Failure):
         return None
     if kept.abstained or not kept.evidence:
         return None
-    titles = {hit.passage.id: hit.passage.title for hit in hits if hit.passage.title}
+    titles = {hit.passage.id: hit.passage.title for hit in found.hits if hit.passage.title}
     return Request(question, kept.evidence, titles)
 
 
@@ -137,17 +189,15 @@ def _reply(question: str, found: s.Made, kept: s.Made, made: s.Made | None) -> R
     made = made or s.Made(_NOTHING, cached=False)
     names = ("retrieve", "compress", "generate")
     cached = tuple(n for n, one in zip(names, (found, kept, made), strict=True) if one.cached)
-    hits = () if isinstance(found.value, Failure) else found.value
+    hits = () if isinstance(found.value, Failure) else found.value.hits
     for name, one in zip(names, (found, kept, made), strict=True):
         if isinstance(one.value, Failure):
             return Reply(None, hits, cached, f"{name}: {one.value.reason}")
-    return Reply(_answer(question, hits, kept.value, made.value), hits, cached)
+    return Reply(_answer(question, found.value, kept.value, made.value), hits, cached)
 
 
-def _answer(
-    question: str, hits: tuple[Hit, ...], kept: Compressed, generation: Generation
-) -> Answer:
-    passages = {hit.passage.id: hit.passage for hit in hits}
+def _answer(question: str, found: Found, kept: Compressed, generation: Generation) -> Answer:
+    passages = {hit.passage.id: hit.passage for hit in found.hits}
     citations, flags = verify(generation, kept.evidence, passages)
     return Answer(
         question=question,
@@ -155,10 +205,15 @@ def _answer(
         citations=citations,
         evidence=kept.evidence,
         dropped=kept.dropped,
-        hits=hits,
+        hits=found.hits,
         abstained=generation.abstained,
         confidence=generation.confidence,
         timings={},
-        usage={"words_in": kept.words_in, "words_kept": kept.words_kept, **generation.usage},
-        flags=flags,
+        usage={
+            "words_in": kept.words_in,
+            "words_kept": kept.words_kept,
+            **found.usage,
+            **generation.usage,
+        },
+        flags=(*found.flags, *flags),
     )

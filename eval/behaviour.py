@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import ragib
 from ragib.compressor.base import Compressor
 from ragib.compressor.selection import ScoredSentence, Sentence, select
-from ragib.config import CompressorConfig
+from ragib.config import CompressorConfig, Config
 from ragib.corpus.records import clean
-from ragib.eval.answering import Line, Reply, answer_from
+from ragib.eval.answering import Found, Line, Reply, answer_from
 from ragib.eval.cache import key_of
 from ragib.eval.evalset import EvalQuery
 from ragib.eval.retention import judged, retained
@@ -57,7 +57,7 @@ def noise(stages: Stages, line: Line, queries: Sequence[EvalQuery], progress: Pr
     done = 0
     for count in DISTRACTORS:
         for batch in batched(fit, BATCH):
-            found = [Made(_hits(noise_passages(q, count) or ()), cached=False) for q in batch]
+            found = [Made(_found(noise_passages(q, count) or ()), cached=False) for q in batch]
             replies = answer_from(stages, line, batch, found)
             for query, reply in zip(batch, replies, strict=True):
                 accuracy[count][query.id] = _right(query, reply)
@@ -108,7 +108,7 @@ def retention(
         Called with the number of questions done.
     """
     fit = _drawn([q for q in queries if q.record is not None and judged(q.record)])
-    config = line.config.model_copy(update={"compressor": whole(line.config.compressor)})
+    config = Config(index=line.config.index, compressor=whole(line.config.compressor))
     compressor: Compressor | None = None
     kept: list[list[bool]] = []
     for batch in batched(fit, BATCH):
@@ -151,8 +151,8 @@ def _passages(query: EvalQuery) -> tuple[Passage, ...]:
     return tuple(Passage(p.id, p.id, clean(p.text), clean(p.title)) for p in query.record.passages)
 
 
-def _hits(passages: Sequence[Passage]) -> tuple[Hit, ...]:
-    return tuple(Hit(passage, 1.0) for passage in passages)
+def _found(passages: Sequence[Passage]) -> Found:
+    return Found(tuple(Hit(passage, 1.0) for passage in passages))
 
 
 def _right(query: EvalQuery, reply: Reply) -> float:

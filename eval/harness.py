@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from ragib.eval.answering import Line, Reply, reply
+from ragib.eval.answering import Line, Reply, documents, reply
 from ragib.eval.builds import Progress, build_all, corpus_digest, needed_kinds, shared_indexes
 from ragib.eval.cache import Cache
 from ragib.eval.compare import against_first, headline
@@ -24,7 +24,7 @@ from ragib.eval.measures import Run, document_scores
 from ragib.eval.measuring import measured
 from ragib.eval.results import PipelineResult, QueryResult, RunResults
 from ragib.eval.rundir import file_names, save_passages, save_queries, save_results, save_run
-from ragib.eval.stages import Failure, Stages, search
+from ragib.eval.stages import Failure, Stages
 from ragib.eval.working import BATCH, Worked, check_parts, lines_of, work
 from ragib.text import batched
 from ragib.types import Passage
@@ -168,7 +168,7 @@ def _run(stages: Stages, line: Line, data: EvalSet, replies: Sequence[Reply]) ->
 def _searched(
     stages: Stages, line: Line, queries: Sequence[EvalQuery]
 ) -> dict[str, Mapping[str, float]]:
-    made = search(stages, line.at, line.config.retriever, [query.text for query in queries])
+    made = documents(stages, line, queries)
     return {
         query.id: one.value
         for query, one in zip(queries, made, strict=True)

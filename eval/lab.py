@@ -64,7 +64,7 @@ class Lab:
             self._machine,
             line.built.id,
             line.config.model_dump(mode="json"),
-            [line.keeps, line.answers],
+            [line.ranks, line.keeps, line.answers],
             [[query.id, query.text] for query in self._queries],
             self._grid.load and self._grid.load.model_dump(mode="json"),
         )

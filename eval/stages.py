@@ -11,7 +11,7 @@ import errno
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ from ragib.eval.cache import Cache, key_of
 from ragib.eval.measures import document_scores
 from ragib.generators.base import Generation, Generator, Quote, Request
 from ragib.indexes.index import Index
-from ragib.types import Compressed, Evidence, Question
+from ragib.rerankers.base import Ranked, Reranker
+from ragib.rerankers.budgeted import below
+from ragib.types import Compressed, Evidence, Hit, Question
 
 DEPTH = 200
 """Passages found for a TREC run: more than 100, as a long document has several."""
 
 _FATAL = (MemoryError, ConfigError, IndexDirError, MissingExtraError, OfflineError)
+_KEPT = ("judged", "unread", "spent", "calls", "tokens", "milliseconds")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -113,16 +116,53 @@ def search(
 ) -> list[Made]:
     """Return the documents of each question with scores, deep enough for a TREC run."""
     name, index = at
-    wide = config.model_copy(update={"k": DEPTH, "depth": max(config.depth, DEPTH)})
-    settings = wide.model_dump(mode="json")
+    deep = deeper(config)
+    settings = deep.model_dump(mode="json")
     keys = [key_of(ragib.__version__, name, settings, question) for question in questions]
 
     def work(places: Sequence[int]) -> list[Any]:
         return [
-            document_scores(hits) for hits in index.retrieve([questions[i] for i in places], wide)
+            document_scores(hits) for hits in index.retrieve([questions[i] for i in places], deep)
         ]
 
     return stages("search", keys, work)
+
+
+def deeper(config: RetrieverConfig) -> RetrieverConfig:
+    """Return a configuration that finds `DEPTH` passages a question."""
+    return config.model_copy(update={"k": DEPTH, "depth": max(config.depth, DEPTH)})
+
+
+def rerank(
+    stages: Stages,
+    reranker: Reranker,
+    settings: str,
+    questions: Sequence[str],
+    found: Sequence[Sequence[Hit]],
+) -> list[Made]:
+    """Return the hits of each question in their new order, as a `Ranked`.
+
+    A question none of whose passages the model says anything of has failed, so that a server that
+    was not there is asked again by the next run.
+    """
+    first = [hits[: reranker.depth] for hits in found]
+    keys = [
+        key_of(
+            ragib.__version__,
+            settings,
+            question,
+            [[hit.passage.id, hit.passage.title, hit.passage.text] for hit in hits],
+        )
+        for question, hits in zip(questions, first, strict=True)
+    ]
+
+    def work(places: Sequence[int]) -> list[Any]:
+        return [_order(reranker.rerank(questions[i], first[i]), first[i]) for i in places]
+
+    made = stages("rerank", keys, work)
+    return [
+        Made(_ranked(hits, one.value), one.cached) for hits, one in zip(found, made, strict=True)
+    ]
 
 
 def compress(
@@ -176,6 +216,20 @@ def generate(
     return [Made(_generation(one.value), one.cached) for one in made]
 
 
+def reranker_settings(config: Config) -> str:
+    """Return all that decides the order: limits, weights, and the language model that is asked."""
+    values = config.reranker.model_dump(mode="json", exclude={"generator"})
+    if config.reranker.name in ("none", "cross-encoder"):
+        folder = Path(config.reranker.model or "")
+        return key_of(values, _files(folder) if config.reranker.model else [])
+    if config.reranker.name == "relevance":
+        own = config.reranker.model
+        folder = Path(own) if own is not None else _evidence_folder(config)
+        return key_of(values, _files(folder), None if own else config.compressor.precision)
+    asked = config.reranker.generator or config.generator
+    return key_of(values, generator_settings(config.model_copy(update={"generator": asked})))
+
+
 def compressor_settings(config: CompressorConfig, index: Index) -> str:
     """Return all that decides what is kept: limits, weights, and the encoder where it scores."""
     encoder = index.info()["encoder"] if "dense" in index.config.kinds else None
@@ -188,10 +242,10 @@ def generator_settings(config: Config) -> str:
     how = {"api_key_env", "timeout", "retries", "concurrency", "priority", "cache_salt"}
     values = config.generator.model_dump(mode="json", exclude=how)
     folder = generator_folder(config)
-    files = sorted(folder.glob("*")) if folder is not None and folder.is_dir() else []
+    files = _files(folder) if folder is not None else []
     if config.generator.name == "reader" and config.generator.model is None:
         values["precision"] = config.compressor.precision
-    return key_of(values, [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files])
+    return key_of(values, files)
 
 
 def generator_folder(config: Config) -> Path | None:
@@ -204,9 +258,18 @@ def generator_folder(config: Config) -> Path | None:
         return Path(config.generator.model)
     if config.generator.name != "reader":
         return None
+    return _evidence_folder(config)
+
+
+def _evidence_folder(config: Config) -> Path:
     name = config.compressor.name
     own = name not in COMPRESSORS and Path(name).is_dir()
     return Path(name) if own else WEIGHTS
+
+
+def _files(folder: Path) -> list[list[Any]]:
+    files = sorted(folder.glob("*")) if folder.is_dir() else []
+    return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in files]
 
 
 def _attempt(places: list[int], work: Callable[[Sequence[int]], Sequence[Any]]) -> Iterator[Any]:
@@ -228,6 +291,22 @@ def _attempt(places: list[int], work: Callable[[Sequence[int]], Sequence[Any]]) 
         yield from _attempt(places[middle:], work)
         return
     yield from values
+
+
+def _order(ranked: Ranked, hits: Sequence[Hit]) -> dict[str, Any] | Failure:
+    if ranked.unread and not ranked.judged:
+        return Failure(f"none of {ranked.unread} passages could be judged")
+    places = {hit.passage.id: place for place, hit in enumerate(hits)}
+    values = {key: getattr(ranked, key) for key in _KEPT}
+    return {**values, "order": [[places[hit.passage.id], hit.score] for hit in ranked.hits]}
+
+
+def _ranked(hits: Sequence[Hit], value: Any) -> Ranked | Failure:  # noqa: ANN401
+    if isinstance(value, Failure):
+        return value
+    order = [replace(hits[place], score=score) for place, score in value["order"]]
+    kept = {key: value[key] for key in _KEPT}
+    return Ranked(hits=below(order, hits[len(order) :]), **kept)
 
 
 def _compressed(question: Question, value: Any) -> Compressed | Failure:  # noqa: ANN401

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from ragib.compressor.base import Compressor
 from ragib.compressor.registry import load_compressor
-from ragib.eval.answering import Line, bare, find, keep, reply
+from ragib.config import Config, RerankerConfig
+from ragib.eval.answering import Line, bare, documents, find, keep, reply
 from ragib.eval.behaviour import noise, noise_size, retention, scores, whole
 from ragib.eval.builds import Built, Progress
 from ragib.eval.cache import Cache
@@ -25,11 +26,13 @@ from ragib.eval.stages import (
     Stages,
     compressor_settings,
     generator_settings,
-    search,
+    reranker_settings,
 )
 from ragib.generators.base import Generator
 from ragib.generators.registry import load_generator
 from ragib.pipeline import RAG
+from ragib.rerankers.base import Reranker
+from ragib.rerankers.registry import load_reranker
 from ragib.retriever import Retriever
 from ragib.text import batched
 from ragib.types import Passage
@@ -57,7 +60,7 @@ class Worked:
 
 
 def check_parts(grid: Grid) -> None:
-    """Load every compressor and name every generator once, before hours are spent on indexes.
+    """Load every compressor and reranker and name every generator, before indexes take hours.
 
     Those that may use the encoder of an index have to wait for it.
 
@@ -73,6 +76,9 @@ def check_parts(grid: Grid) -> None:
     generators = {p.config.generator.model_dump_json(): p.config for p in grid.pipelines}
     for config in generators.values():
         load_generator(config.generator)
+    rerankers = {reranker_settings(p.config): p.config for p in grid.pipelines}
+    for config in rerankers.values():
+        load_reranker(config.reranker, load_generator(config.generator))
     if grid.judge is not None:
         load_judge(grid.judge)
 
@@ -94,6 +100,7 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
     """
     compressors: dict[str, tuple[Compressor, Compressor]] = {}
     generators: dict[str, tuple[Generator, Generator]] = {}
+    rerankers: dict[str, tuple[Reranker | None, Reranker | None]] = {}
     passages: dict[str, dict[str, Passage]] = {}
     memory: Memory = {}
     lines = []
@@ -101,11 +108,15 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
         config, built = pipeline.config, indexes[pipeline.name]
         keeps = compressor_settings(config.compressor, built.index)
         answers = generator_settings(config)
+        ranks = reranker_settings(config)
         if keeps not in compressors or answers not in generators:
-            rag = RAG.from_config(config, index=built.plain)
+            parts = config.model_copy(update={"reranker": RerankerConfig()})
+            rag = RAG.from_config(parts, index=built.plain)
             compressors.setdefault(keeps, (rag.compressor, remember(rag.compressor, memory)))
             again = remembering_reader(rag.generator, memory)
             generators.setdefault(answers, (rag.generator, again))
+        if ranks not in rerankers:
+            rerankers[ranks] = _rerankers(config, generators[answers], compressors[keeps])
         lines.append(
             Line(
                 name=pipeline.name,
@@ -114,19 +125,34 @@ def lines_of(grid: Grid, indexes: Mapping[str, Built]) -> list[Line]:
                     Retriever(built.index, config.retriever),
                     compressors[keeps][1],
                     generators[answers][1],
+                    reranker=rerankers[ranks][1],
                 ),
                 plain=RAG(
                     Retriever(built.plain, config.retriever),
                     compressors[keeps][0],
                     generators[answers][0],
+                    reranker=rerankers[ranks][0],
                 ),
                 built=built,
+                ranks=ranks,
                 keeps=keeps,
                 answers=answers,
                 passages=passages.setdefault(built.id, {}),
             )
         )
     return lines
+
+
+def _rerankers(
+    config: Config,
+    generators: tuple[Generator, Generator],
+    compressors: tuple[Compressor, Compressor],
+) -> tuple[Reranker | None, Reranker | None]:
+    """Load the reranker of a pipeline, and once more where its model can remember."""
+    plain = load_reranker(config.reranker, generators[0], compressors[0])
+    if config.reranker.name != "relevance":
+        return plain, plain
+    return plain, load_reranker(config.reranker, generators[1], compressors[1])
 
 
 def work(
@@ -147,7 +173,7 @@ def work(
     for batch in batched(data.queries, BATCH):
         for line in searching.values():
             if data.qrels:
-                search(stages, line.at, line.config.retriever, [q.text for q in batch])
+                documents(stages, line, batch)
             count(len(batch))
         for line in keeping.values():
             keep(stages, line, batch, find(stages, line, batch))
@@ -165,7 +191,8 @@ def work(
         _noises(grid, data, stages, mine, worked, progress)
         for line in mine:
             worked.timed[line.name] = lab.measure(line)
-        mine[0].plain.close()
+        for line in mine:
+            line.plain.close()
     if grid.judge is not None:
         _judge(load_judge(grid.judge), data, stages, lines, worked, progress)
     _retentions(grid, data, stages, lines, worked, progress)
@@ -231,8 +258,8 @@ def _retentions(
             worked.curves.setdefault(line.name, {})["retention"] = known[settings]
 
 
-def _searches(line: Line) -> tuple[str, str]:
-    return line.built.id, line.config.retriever.model_dump_json()
+def _searches(line: Line) -> tuple[str, str, str]:
+    return line.built.id, line.config.retriever.model_dump_json(), line.ranks
 
 
 def _counter(stage: str, total: int, progress: Progress) -> Callable[[int], None]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from ragib.compressor.base import Compressor
 from ragib.compressor.registry import load_compressor
@@ -20,8 +21,13 @@ from ragib.generators.running import iterate
 from ragib.generators.salt import salt_of
 from ragib.indexes.filters import Where
 from ragib.indexes.index import Index
+from ragib.rerankers.base import Ranked, Reranker
+from ragib.rerankers.registry import load_reranker
 from ragib.retriever import Retriever
-from ragib.types import PUBLIC, Answer, Compressed, Hit, Question
+from ragib.types import PUBLIC, Answer, Compressed, Hit, Question, Step
+
+if TYPE_CHECKING:
+    from ragib.multistep.gather import MultiStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,10 @@ class _Found:
     compressed: Compressed
     seconds: Mapping[str, float]
     salt: str | None
+    steps: tuple[Step, ...] = ()
+    flags: tuple[str, ...] = ()
+    plan_tokens: int = 0
+    rerank_usage: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def request(self) -> Request | None:
@@ -52,12 +62,17 @@ class RAG:
     Every answer carries its `timings` in seconds (`retrieve`, `compress`, `generate`, `total`)
     and its `usage` (`words_in`, `words_kept`, and `prompt_tokens`, `completion_tokens` where the
     engine counts them). If the compressor finds nothing that answers the question, the generator
-    is not called and the answer has `abstained` set and an empty text.
+    is not called and the answer has `abstained` set and an empty text. With `steps`, evidence is
+    gathered in several, question by question, under the same filters; the answer tells them. With
+    a `reranker`, its `depth` best hits are put into another order before the first `k` go on; that
+    is a stage `rerank` in the timings, and `rerank_calls` and `rerank_tokens` in the usage.
     """
 
     retriever: Retriever
     compressor: Compressor
     generator: Generator
+    steps: MultiStep | None = None
+    reranker: Reranker | None = None
 
     @classmethod
     def from_config(
@@ -91,9 +106,15 @@ class RAG:
         else:
             config = load_config(config, overrides)
         compressor = load_compressor(config.compressor, _shared_encoder(config.compressor, index))
-        return cls(
-            Retriever(index, config.retriever), compressor, _generator(config.generator, compressor)
-        )
+        generator = _generator(config.generator, compressor)
+        steps = None
+        if config.steps.mode != "single":
+            from ragib.multistep.loading import load_steps
+
+            language = index.config.sparse.language
+            steps = load_steps(config.steps, compressor, generator, language)
+        reranker = load_reranker(config.reranker, generator, compressor)
+        return cls(Retriever(index, config.retriever), compressor, generator, steps, reranker)
 
     def ask(
         self, question: str, *, where: Where | None = None, allow: Sequence[str] = (PUBLIC,)
@@ -182,11 +203,52 @@ class RAG:
                     yield part
         yield _answer(found, generation, perf_counter() - begin)
 
+    def search(
+        self,
+        questions: Sequence[str],
+        *,
+        where: Where | None = None,
+        allow: Sequence[str] = (PUBLIC,),
+        k: int | None = None,
+    ) -> list[list[Hit]]:
+        """Find passages only: the best `k` of each question, reranked if there is a reranker.
+
+        `k` is `retriever.k` if it is not given. Raises as `Retriever.retrieve` and
+        `Reranker.rerank` do.
+        """
+        hits, _, _ = self._search(questions, where, allow, k)
+        return [list(found) for found in hits]
+
     def close(self) -> None:
-        """Give back what the generator holds, such as the memory of an engine."""
-        close = getattr(self.generator, "close", None)
-        if close is not None:
-            close()
+        """Give back what generator and reranker hold, such as the memory of an engine."""
+        for part in (self.generator, self.reranker):
+            close = getattr(part, "close", None)
+            if close is not None:
+                close()
+
+    def _search(
+        self, questions: Sequence[str], where: Where | None, allow: Sequence[str], k: int | None
+    ) -> tuple[list[Sequence[Hit]], list[Ranked | None], dict[str, float]]:
+        """Return the hits of each question, what the reranker made of them, and seconds in all."""
+        retriever, reranker = self.retriever, self.reranker
+        if reranker is not None or k is not None:
+            k = k or retriever.config.k
+            deep = k if reranker is None else max(k, reranker.depth)
+            config = retriever.config.model_copy(update={"k": deep})
+            retriever = replace(retriever, config=config)
+        begin = perf_counter()
+        hits = retriever.retrieve(questions, where=where, allow=allow)
+        seconds = {"retrieve": perf_counter() - begin}
+        if reranker is None:
+            return list(hits), [None] * len(hits), seconds
+        begin = perf_counter()
+        salt = salt_of(allow)
+        ranked = [
+            reranker.rerank(question, found, salt=salt)
+            for question, found in zip(questions, hits, strict=True)
+        ]
+        seconds["rerank"] = perf_counter() - begin
+        return [one.hits[:k] for one in ranked], list(ranked), seconds
 
     def _find(
         self, questions: Sequence[str], where: Where | None, allow: Sequence[str]
@@ -197,24 +259,48 @@ class RAG:
             if not question.strip():
                 which = f"question {number} of {len(questions)}" if len(questions) > 1 else "it"
                 raise InputError(f"a question needs at least one word; {which} is empty")
+        if self.steps is not None:
+            return [self._in_steps(self.steps, one, where, allow) for one in questions]
+        hits, ranked, seconds = self._search(questions, where, allow, None)
         begin = perf_counter()
-        hits = self.retriever.retrieve(questions, where=where, allow=allow)
-        middle = perf_counter()
         compressed = self.compressor.compress(
             [
                 Question(str(number), text, tuple(hit.passage for hit in found))
                 for number, (text, found) in enumerate(zip(questions, hits, strict=True))
             ]
         )
-        share = 1 / max(1, len(questions))
-        seconds = {
-            "retrieve": (middle - begin) * share,
-            "compress": (perf_counter() - middle) * share,
-        }
+        seconds["compress"] = perf_counter() - begin
+        each = {stage: total / max(1, len(questions)) for stage, total in seconds.items()}
         return [
-            _Found(text, tuple(found), kept, seconds, salt_of(allow))
-            for text, found, kept in zip(questions, hits, compressed, strict=True)
+            _Found(
+                text,
+                tuple(found),
+                kept,
+                each,
+                salt_of(allow),
+                flags=order.flags if order else (),
+                rerank_usage=order.usage if order else {},
+            )
+            for text, found, kept, order in zip(questions, hits, compressed, ranked, strict=True)
         ]
+
+    def _in_steps(
+        self, steps: MultiStep, question: str, where: Where | None, allow: Sequence[str]
+    ) -> _Found:
+        def search(queries: Sequence[str], k: int) -> list[list[Hit]]:
+            return self.search(queries, where=where, allow=allow, k=k)
+
+        got = steps.gather(question, search, self.compressor, self.retriever.config.k)
+        return _Found(
+            question,
+            got.hits,
+            got.kept,
+            got.seconds,
+            salt_of(allow),
+            got.steps,
+            got.flags,
+            got.tokens,
+        )
 
 
 def _shared_encoder(config: CompressorConfig, index: Index) -> Encoder | None:
@@ -262,7 +348,10 @@ def _answer(found: _Found, generation: Generation | None, seconds: float) -> Ans
         usage={
             "words_in": found.compressed.words_in,
             "words_kept": found.compressed.words_kept,
+            **found.rerank_usage,
             **generated.usage,
+            **({"plan_tokens": found.plan_tokens} if found.plan_tokens else {}),
         },
-        flags=flags,
+        flags=(*found.flags, *flags),
+        steps=found.steps,
     )

@@ -34,7 +34,7 @@ from ragib.generators.registry import load_generator
 from ragib.generators.running import run
 from ragib.generators.sse import read_json
 from ragib.generators.transformers import TransformersGenerator
-from ragib.generators.vllm import VLLMGenerator
+from ragib.generators.vllm import Tally, VLLMGenerator
 from ragib.text import batched
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ COMPLETING = ("vllm", "openai", "transformers")
 class Completion:
     """What a model wrote, as it wrote it.
 
-    `usage` counts tokens (`prompt_tokens`, `completion_tokens`) where the engine tells them.
+    `usage` counts tokens (`prompt_tokens`, `completion_tokens`) and more where the engine tells.
     `error` says why there is no text: the prompt is too long, the engine or server failed, the
     time was over.
     """
@@ -65,7 +65,12 @@ class Completer(Protocol):
     """A language model that completes chats; safe to call from several threads."""
 
     def complete(
-        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
     ) -> list[Completion]:
         """Complete a batch; one completion a chat, in their order.
 
@@ -80,6 +85,9 @@ class Completer(Protocol):
             Where a completion is cut off; `generator.max_tokens` is not looked at.
         seconds
             When to give up what is not complete: it is stopped within a step of the engine.
+        salt
+            Chats of unlike salts share nothing in an engine's prefix cache (see
+            `ragib.generators.salt`); give it where the chats hold what not everybody may see.
 
         Raises
         ------
@@ -134,31 +142,37 @@ class _OpenAI:
     generator: OpenAIGenerator
 
     def complete(
-        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
     ) -> list[Completion]:
-        return run(self._all(chats, max_tokens, seconds))
+        body = {
+            "model": self.generator._config.model,
+            "max_tokens": max_tokens,
+            "temperature": self.generator._config.temperature,
+            "seed": self.generator._config.seed,
+        }
+        if salt and self.generator._config.cache_salt:
+            body["cache_salt"] = salt
+        return run(self._all(chats, body, seconds))
 
     def close(self) -> None:
         pass  # a client lives as long as a call
 
     async def _all(
-        self, chats: Sequence[Sequence[Message]], limit: int, seconds: float | None
+        self, chats: Sequence[Sequence[Message]], body: Mapping[str, Any], seconds: float | None
     ) -> list[Completion]:
         async with self.generator._client() as client:
-            work = (self._one(client, chat, limit, seconds) for chat in chats)
-            return await asyncio.gather(*work)
+            bodies = ({**body, "messages": [dict(message) for message in chat]} for chat in chats)
+            return await asyncio.gather(*(self._one(client, one, seconds) for one in bodies))
 
     async def _one(
-        self, client: httpx.AsyncClient, chat: Sequence[Message], limit: int, seconds: float | None
+        self, client: httpx.AsyncClient, body: Mapping[str, Any], seconds: float | None
     ) -> Completion:
-        generator, config = self.generator, self.generator._config
-        body = {
-            "model": config.model,
-            "messages": [dict(message) for message in chat],
-            "max_tokens": limit,
-            "temperature": config.temperature,
-            "seed": config.seed,
-        }
+        generator = self.generator
         try:
             async with asyncio.timeout(seconds), generator._gate():
                 response = await generator._send(client, body)
@@ -175,24 +189,28 @@ class _VLLM:
     generator: VLLMGenerator
 
     def complete(
-        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
     ) -> list[Completion]:
         if not chats:
             return []
         llm, begin = self.generator._llm(), monotonic()
         tokenizer, window = llm.get_tokenizer(), llm.llm_engine.model_config.max_model_len
         prompts, found = _fitting([tokens(tokenizer, c) for c in chats], max_tokens, window)
-        written: dict[int, list[tuple[str, int]]] = {number: [] for number in prompts}
+        texts, tallies = dict.fromkeys(prompts, ""), {number: Tally(salt) for number in prompts}
         params = self.generator._params(delta=True, max_tokens=max_tokens)
         reason = ""
         try:
-            outputs = self.generator._outputs(llm, prompts, params)
+            outputs = self.generator._outputs(llm, prompts, params, tallies)
             with closing(outputs):  # type: ignore[type-var]
                 for number, output in outputs:
-                    answer = output.outputs[0]
-                    written[number].append((answer.text, len(answer.token_ids)))
+                    texts[number] += output.outputs[0].text
                     if output.finished:
-                        found[number] = _joined(len(prompts[number]), written[number])
+                        found[number] = Completion(texts[number], tallies[number].usage())
                     if seconds is not None and monotonic() - begin > seconds:
                         reason = _late(seconds)
                         break
@@ -209,7 +227,12 @@ class _Transformers:
     generator: TransformersGenerator
 
     def complete(
-        self, chats: Sequence[Sequence[Message]], *, max_tokens: int, seconds: float | None = None
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
     ) -> list[Completion]:
         if not chats:
             return []
@@ -248,11 +271,6 @@ def _fitting(
         else:
             errors[number] = Completion("", error=reason)
     return fitting, errors
-
-
-def _joined(prompt: int, written: Sequence[tuple[str, int]]) -> Completion:
-    usage = {"prompt_tokens": prompt, "completion_tokens": sum(count for _, count in written)}
-    return Completion("".join(text for text, _ in written), usage)
 
 
 def _late(seconds: float | None) -> str:

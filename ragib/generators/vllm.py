@@ -68,7 +68,7 @@ class VLLMGenerator:
         prompts = {number: self._prompt(llm, request) for number, request in enumerate(requests)}
         answers = {n: Generation("", error=p) for n, p in prompts.items() if isinstance(p, str)}
         fitting = {n: p for n, p in prompts.items() if not isinstance(p, str)}
-        tallies = {number: _Tally(requests[number].salt) for number in fitting}
+        tallies = {number: Tally(requests[number].salt) for number in fitting}
         texts = dict.fromkeys(fitting, "")
         reason = ""
         try:
@@ -88,7 +88,7 @@ class VLLMGenerator:
     async def stream(self, request: Request) -> AsyncIterator[str | Generation]:
         """Yield the answer step by step of the engine; leaving early aborts the request."""
         parser = parser_for(self._config.structured)
-        tally = _Tally(request.salt)
+        tally = Tally(request.salt)
         async for output in pieces_from(partial(self._steps, request, tally)):
             if shown := parser.feed(output.outputs[0].text):
                 yield shown
@@ -104,7 +104,7 @@ class VLLMGenerator:
                 self._engine.llm_engine.engine_core.shutdown()
                 self._engine = None
 
-    def _steps(self, request: Request, tally: _Tally) -> Iterator[Any]:
+    def _steps(self, request: Request, tally: Tally) -> Iterator[Any]:
         llm = self._llm()
         prompt = self._prompt(llm, request)
         if isinstance(prompt, str):
@@ -117,7 +117,7 @@ class VLLMGenerator:
         llm: Any,  # noqa: ANN401
         prompts: Mapping[int, list[int]],
         params: Any,  # noqa: ANN401
-        tallies: Mapping[int, _Tally] | None = None,
+        tallies: Mapping[int, Tally] | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """Yield the outputs for numbered prompts as they come, counted in the tallies given.
 
@@ -228,7 +228,7 @@ def _one_line(error: Exception) -> str:
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """What one request costs: tokens, and seconds of the clock."""
 
     salt: str | None
@@ -240,10 +240,12 @@ class _Tally:
     written: int = 0
 
     def begin(self) -> str | None:
+        """Start the clock and return the salt."""
         self.begun = perf_counter()
         return self.salt
 
     def take(self, output: Any, moment: float) -> None:  # noqa: ANN401
+        """Count an output of the engine that came at a moment of the clock."""
         self.prompt = len(output.prompt_token_ids or ())
         self.cached = output.num_cached_tokens or 0
         if new := len(output.outputs[0].token_ids):
@@ -252,6 +254,7 @@ class _Tally:
             self.written += new
 
     def usage(self) -> dict[str, int]:
+        """Return what a generation's usage says."""
         counts = {
             "prompt_tokens": self.prompt,
             "cached_tokens": self.cached,

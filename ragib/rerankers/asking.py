@@ -52,12 +52,20 @@ class LanguageModelJudge:
         size = sum(len(message["content"].encode()) for message in self._chat(question, passages))
         return -(-size // _BYTES_A_TOKEN) + self.limit * len(passages)
 
-    def judge(self, question: str, passages: Sequence[Passage], seconds: float | None) -> Verdicts:
+    def judge(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        seconds: float | None,
+        salt: str | None = None,
+    ) -> Verdicts:
         """Ask about all passages at once, as concurrently as the engine does."""
         begin = perf_counter()
         groups = list(batched(passages, self.unit))
         chats = [self._chat(question, group) for group in groups]
-        found = self.completer.complete(chats, max_tokens=self.limit * self.unit, seconds=seconds)
+        found = self.completer.complete(
+            chats, max_tokens=self.limit * self.unit, seconds=seconds, salt=salt
+        )
         late = seconds is not None and perf_counter() - begin >= seconds
         scores: list[float | None] = []
         tokens = 0

@@ -55,8 +55,10 @@ class Reranker(Protocol):
         """How many hits it looks at; the others follow as they came."""
         ...
 
-    def rerank(self, question: str, hits: Sequence[Hit]) -> Ranked:
+    def rerank(self, question: str, hits: Sequence[Hit], *, salt: str | None = None) -> Ranked:
         """Order hits, best first; they come best first as retrieval has it.
+
+        Questions of unlike `salt` share nothing in an engine's prefix cache.
 
         Raises
         ------
@@ -106,7 +108,13 @@ class Judge(Protocol):
         """Return how many tokens a call about at most `unit` passages takes, rather too many."""
         ...
 
-    def judge(self, question: str, passages: Sequence[Passage], seconds: float | None) -> Verdicts:
+    def judge(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        seconds: float | None,
+        salt: str | None = None,
+    ) -> Verdicts:
         """Score passages, `unit` by `unit` from the first; stop when `seconds` have passed."""
         ...
 

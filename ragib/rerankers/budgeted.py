@@ -39,7 +39,7 @@ class Budgeted:
         """The name the judge is configured by."""
         return self.judge.name
 
-    def rerank(self, question: str, hits: Sequence[Hit]) -> Ranked:
+    def rerank(self, question: str, hits: Sequence[Hit], *, salt: str | None = None) -> Ranked:
         """Order hits by the rules above; raises as the judge does."""
         begin = perf_counter()
         looked_at = hits[: self.depth]
@@ -54,7 +54,7 @@ class Budgeted:
                 spent = "budget_tokens" if end == done else "budget_ms"
                 break
             passages = [hit.passage for hit in looked_at[done:end]]
-            said = self.judge.judge(question, passages, left)
+            said = self.judge.judge(question, passages, left, salt)
             calls, tokens = calls + said.calls, tokens + said.tokens
             for place, score in enumerate(said.scores, start=done):
                 if score is not None and math.isfinite(score):

@@ -53,7 +53,13 @@ class CrossEncoderJudge:
         most = self._model.max_seq_length or max(map(len, encoded["input_ids"]))
         return sum(min(len(ids), most) for ids in encoded["input_ids"])
 
-    def judge(self, question: str, passages: Sequence[Passage], seconds: float | None) -> Verdicts:
+    def judge(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        seconds: float | None,
+        salt: str | None = None,
+    ) -> Verdicts:
         """Read passages with the question, batch by batch."""
         begin = perf_counter()
         scores: list[float | None] = []

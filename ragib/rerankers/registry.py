@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from ragib.compressor.model import EvidenceModel, load
+from ragib.compressor.base import Compressor
+from ragib.compressor.model import load
 from ragib.compressor.registry import WEIGHTS
 from ragib.config import RerankerConfig
 from ragib.errors import ConfigError
@@ -16,11 +16,11 @@ from ragib.rerankers.budgeted import Budgeted
 
 RERANKERS = ("none", "relevance", "cross-encoder", "pointwise", "groupwise", "criteria")
 
-Source = Callable[[], EvidenceModel]
-
 
 def load_reranker(
-    config: RerankerConfig, generator: Generator | None = None, evidence: Source | None = None
+    config: RerankerConfig,
+    generator: Generator | None = None,
+    compressor: Compressor | None = None,
 ) -> Reranker | None:
     """Return the reranker that a configuration names, or nothing for `none`.
 
@@ -30,9 +30,9 @@ def load_reranker(
         The section `reranker`.
     generator
         Whose language model is asked, where the configuration names none.
-    evidence
-        Gives the model of a trained compressor, where `relevance` is not told another one;
-        without it, the weights that are shipped are loaded.
+    compressor
+        Whose model `relevance` reads with, if it is a trained one and the configuration names no
+        other; without it, the weights that are shipped are loaded.
 
     Raises
     ------
@@ -45,18 +45,22 @@ def load_reranker(
     """
     if config.name == "none":
         return None
-    judge = _judge(config, generator, evidence)
+    judge = _judge(config, generator, compressor)
     return Budgeted(judge, config.depth, config.budget_tokens, config.budget_ms)
 
 
-def _judge(config: RerankerConfig, generator: Generator | None, evidence: Source | None) -> Judge:
+def _judge(
+    config: RerankerConfig, generator: Generator | None, compressor: Compressor | None
+) -> Judge:
     match config.name:
         case "relevance":
+            from ragib.compressor.ib import IBCompressor
             from ragib.rerankers.relevance import RelevanceJudge
 
+            if config.model is None and isinstance(compressor, IBCompressor):
+                return RelevanceJudge(lambda: compressor.model)
             place = WEIGHTS if config.model is None else Path(config.model).expanduser()
-            shared = evidence if config.model is None else None
-            return RelevanceJudge(shared or (lambda: load(place)))
+            return RelevanceJudge(lambda: load(place))
         case "cross-encoder":
             from ragib.rerankers.cross_encoder import load_cross_encoder
 

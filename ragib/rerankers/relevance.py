@@ -47,7 +47,13 @@ class RelevanceJudge:
         """Count the tokens that are read: exact, question and windows' overlap included."""
         return sum(self._length(text) for text in self._texts(question, passages))
 
-    def judge(self, question: str, passages: Sequence[Passage], seconds: float | None) -> Verdicts:
+    def judge(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        seconds: float | None,
+        salt: str | None = None,
+    ) -> Verdicts:
         """Read passages with the question; all together if time is no matter."""
         begin = perf_counter()
         texts = self._texts(question, passages)

@@ -121,9 +121,8 @@ def _hits(
     retriever = service.rag.retriever
     chosen = {key: value for key, value in (("k", k), ("using", using)) if value is not None}
     config = retriever.config.model_copy(update=chosen)
-    return replace(retriever, config=config).retrieve(
-        [body.question], where=body.where, allow=allow
-    )[0]
+    rag = replace(service.rag, retriever=replace(retriever, config=config))
+    return rag.search([body.question], where=body.where, allow=allow)[0]
 
 
 def _compressed(

@@ -8,21 +8,21 @@ import sys
 from ragib.errors import GenerationError
 from ragib.generators.base import Request
 from ragib.pipeline import RAG
-from ragib.types import Evidence, Passage, Question
+from ragib.types import Evidence, Hit, Passage, Question
 
 _QUESTION = "How warm is it?"
 _TEXT = "It is warm. It was cold."
 
 
-def warm_up(rag: RAG, *, generator: bool) -> None:
+def warm_up(rag: RAG, *, generator: bool, reranker: bool) -> None:
     """Send a made-up question through every stage.
 
     Parameters
     ----------
     rag
         The pipeline.
-    generator
-        Have the generator answer too; one that asks another server had better not.
+    generator, reranker
+        Have these work too; one that asks another server had better not.
 
     Raises
     ------
@@ -31,6 +31,8 @@ def warm_up(rag: RAG, *, generator: bool) -> None:
     """
     rag.retriever.retrieve([_QUESTION])
     passage = Passage("warm-up", "warm-up", _TEXT, end=len(_TEXT))
+    if reranker and rag.reranker is not None:
+        rag.reranker.rerank(_QUESTION, [Hit(passage, 1.0)])
     rag.compressor.compress([Question("warm-up", _QUESTION, (passage,))])
     if generator:
         evidence = Evidence(passage.id, 0, len(_TEXT), _TEXT, 1.0)

@@ -145,7 +145,8 @@ def test_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("grid.yaml", 32), ("grid-quick.yaml", 4), ("ladder.yaml", 1)]
+    ("name", "count"),
+    [("grid.yaml", 32), ("grid-quick.yaml", 4), ("ladder.yaml", 1), ("rerank.yaml", 8)],
 )
 def test_shipped_grids(name, count):
     found = read_grid(CONFIGS / name)

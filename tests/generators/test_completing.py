@@ -33,6 +33,13 @@ def test_chats_go_to_the_server_as_they_are_and_texts_come_back_as_they_are(serv
     }
 
 
+def test_a_salt_goes_along_unless_the_server_knows_none(server):
+    server.then(completion("yes"))
+    over_http(server).complete(CHATS[:1], max_tokens=3, salt="ab")
+    over_http(server, cache_salt=False).complete(CHATS[:1], max_tokens=3, salt="ab")
+    assert [body.get("cache_salt") for _, _, body in server.requests] == ["ab", None]
+
+
 def test_completions_keep_the_order_of_the_chats_and_the_bound_on_concurrency(server):
     server.then(lambda body: [0.01, completion(body["messages"][1]["content"])])
     found = over_http(server, concurrency=2).complete(CHATS * 3, max_tokens=3)

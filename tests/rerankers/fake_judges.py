@@ -29,15 +29,17 @@ class ScriptedJudge:
     unit: int = 1
     late_after: int | None = None
     seen: list = field(default_factory=list)
+    salts: list = field(default_factory=list)
     name: str = "scripted"
 
     def estimate(self, question, passages):
         return 15 * len(passages)
 
-    def judge(self, question, passages, seconds):
+    def judge(self, question, passages, seconds, salt=None):
         place = self.late_after if seconds is not None else None
         looked_at = passages[:place]
         self.seen += looked_at
+        self.salts.append(salt)
         scores = [self.scores.get(passage.text) for passage in looked_at]
         missing = len(passages) - len(looked_at)
         calls = -(-len(looked_at) // self.unit)
@@ -59,9 +61,9 @@ class FakeCompleter:
     limits: list = field(default_factory=list)
     closed: int = 0
 
-    def complete(self, chats, *, max_tokens, seconds=None):
+    def complete(self, chats, *, max_tokens, seconds=None, salt=None):
         self.chats += chats
-        self.limits.append((max_tokens, seconds))
+        self.limits.append((seconds, salt))
         return [self._one(chat[-1]["content"]) for chat in chats]
 
     def _one(self, text):

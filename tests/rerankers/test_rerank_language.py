@@ -168,19 +168,20 @@ def test_tokens_are_estimated_where_a_server_does_not_count_them():
     assert (ranked.tokens, ranked.calls, ranked.spent) == (budget, 3, "budget_tokens")
 
 
-def test_time_goes_along_with_the_calls():
+def test_time_and_salt_go_along_with_the_calls():
     completer = FakeCompleter(lambda chat: "5")
-    Budgeted(pointwise(completer), depth=20, milliseconds=6e6).rerank("What?", HITS)
+    Budgeted(pointwise(completer), depth=20, milliseconds=6e6).rerank("What?", HITS, salt="ab")
     Budgeted(pointwise(completer), depth=20).rerank("What?", HITS)
-    (_, within), (_, unlimited) = completer.limits
+    (within, salt), unlimited = completer.limits
     assert 0 < within <= 6000
-    assert unlimited is None
+    assert salt == "ab"
+    assert unlimited == (None, None)
 
 
 def test_calls_that_are_late_leave_their_passages_below():
     class Slow(FakeCompleter):
-        def complete(self, chats, *, max_tokens, seconds=None):
-            found = super().complete(chats, max_tokens=max_tokens, seconds=seconds)
+        def complete(self, chats, *, max_tokens, seconds=None, salt=None):
+            found = super().complete(chats, max_tokens=max_tokens, seconds=seconds, salt=salt)
             time.sleep(seconds)
             return [*found[:1], Completion("", error="late"), *found[2:4], Completion("hm")]
 

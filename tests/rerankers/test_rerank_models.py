@@ -5,6 +5,7 @@ from fake_judges import hits_of, ids
 
 from ragib.config import RerankerConfig
 from ragib.errors import InputError
+from ragib.rerankers.budgeted import Budgeted
 from ragib.rerankers.registry import load_reranker
 
 QUESTION = "When was the mill built?"
@@ -53,9 +54,7 @@ def test_the_shipped_model_finds_the_passage_that_answers(relevance):
 def test_long_passages_and_a_clock_change_no_score(relevance):
     texts = [text * 60 for text in TEXTS] * 3
     plain = relevance.rerank(QUESTION, hits_of(texts))
-    timed = load_reranker(
-        RerankerConfig(name="relevance", budget_ms=1e9), evidence=lambda: relevance.judge.model
-    ).rerank(QUESTION, hits_of(texts))
+    timed = Budgeted(relevance.judge, 20, milliseconds=1e9).rerank(QUESTION, hits_of(texts))
     assert timed.calls == 2
     assert timed.tokens == plain.tokens > 12 * 256
     by_id = {hit.passage.id: hit.scores["relevance"] for hit in timed.hits}
@@ -66,9 +65,7 @@ def test_long_passages_and_a_clock_change_no_score(relevance):
 def test_the_tokens_of_a_reading_are_told_before_and_kept(relevance):
     hits = hits_of(TEXTS)
     cost = [relevance.judge.estimate(QUESTION, [hit.passage]) for hit in hits]
-    evidence = lambda: relevance.judge.model  # noqa: E731
-    config = RerankerConfig(name="relevance", budget_tokens=sum(cost[:3]))
-    ranked = load_reranker(config, evidence=evidence).rerank(QUESTION, hits)
+    ranked = Budgeted(relevance.judge, 20, tokens=sum(cost[:3])).rerank(QUESTION, hits)
     assert ranked.tokens == sum(cost[:3])
     assert (ranked.judged, ranked.spent) == (3, "budget_tokens")
     assert ids(ranked.hits)[0] == "p2"

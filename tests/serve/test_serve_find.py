@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ragib.config import GeneratorConfig
+from ragib.rerankers.base import Verdicts
+from ragib.rerankers.budgeted import Budgeted
 from ragib.serve.app import build_app
 from ragib.serve.settings import Settings, default_concurrency
 from ragib.serve.values import encoded
@@ -46,6 +49,36 @@ def test_search_overrides_the_configuration_for_one_request():
     assert (where, allow) == ({"a": 1}, ("public", "crown"))
     assert second == rag.retriever.config
     assert (none, public) == (None, ("public",))
+
+
+class TowersFirst:
+    """Judges passages by whether they are about a tower."""
+
+    name = "towers"
+    unit = 1
+
+    def estimate(self, question, passages):
+        return 1
+
+    def judge(self, question, passages, seconds, salt=None):
+        return Verdicts([float("tower" in p.text.casefold()) for p in passages], 1, 9)
+
+    def close(self):
+        pass
+
+
+def test_hits_are_reranked_where_the_pipeline_does():
+    rag = replace(pipeline(), reranker=Budgeted(TowersFirst(), 3))
+    app = build_app(rag, Settings())
+    hits = post(app, "/search", question="q", k=2, using="dense")
+    assert [hit["passage"]["id"] for hit in hits.json()["hits"]] == ["t#0", "d#1"]
+    assert hits.json()["hits"][0]["scores"]["towers"] == 1.0
+    ((_, config, *_),) = rag.retriever.index.asked
+    assert (config.k, config.using) == (3, "dense")
+    kept = post(app, "/compress", question="q", k=1).json()
+    assert [passage["id"] for passage in kept["passages"]] == ["t#0"]
+    answer = chat(app).json()["ragib"]
+    assert set(answer["timings"]) == {"retrieve", "rerank", "compress", "generate", "total"}
 
 
 def test_compress_takes_passages():
