@@ -123,7 +123,8 @@ class _Walk:
         """Return what to search for first."""
         if self.rules.config.mode == "iterate":
             return (self.question,)
-        plan = self.told(split_chat(self.question))
+        messages = split_chat(self.question)
+        plan = self.told(messages) if self.affords(messages) else None
         found = parts(self.question, self.rules.language) if plan is None else plan.queries
         return tuple(dict.fromkeys((self.question, *found)))
 
@@ -185,9 +186,7 @@ class _Walk:
         plan = None
         if self.rules.completer is not None:
             messages = next_chat(self.question, kept.evidence, self.titles())
-            asked = sum(self.rules.judge.tokens([text["content"] for text in messages]))
-            after = self.tokens + asked + MAX_TOKENS + self.size(kept)
-            if after > self.rules.config.budget:
+            if not self.affords(messages, self.size(kept)):
                 return Plan(), f"budget: the next plan takes it from {self.rules.config.budget}"
             plan = self.told(messages)
             if plan is not None and not plan.queries:
@@ -196,6 +195,11 @@ class _Walk:
             plan = Plan(bridges(self.question, kept.evidence, self.titles(), self.rules.language))
         queries = tuple(query for query in plan.queries if query not in self.asked)
         return replace(plan, queries=queries), "" if queries else "nothing is left to ask"
+
+    def affords(self, messages: Sequence[Message], beside: int = 0) -> bool:
+        """Say whether the budget has room for a plan, beside so many tokens of evidence."""
+        read = sum(self.rules.judge.tokens([message["content"] for message in messages]))
+        return self.tokens + read + MAX_TOKENS + beside <= self.rules.config.budget
 
     def told(self, messages: Sequence[Message]) -> Plan | None:
         """Ask the language model, if there is one; what is of no use is flagged and left."""

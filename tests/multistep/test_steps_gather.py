@@ -213,6 +213,9 @@ def test_one_budget_for_plans_and_evidence() -> None:
     assert got.kept.evidence
     roomy = gather(completer=completer, budget=100_000)
     assert len(roomy.steps) == 2
+    parted = gather(completer=completer, budget=100, mode="decompose")
+    assert parted.steps[0].queries == (ASKED, "Iron Sun")
+    assert parted.tokens == 0
 
 
 @pytest.mark.parametrize("said", [None, '["Where is Torun?", "Who is Anna Kell?"]', "no plan"])
