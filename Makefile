@@ -42,6 +42,7 @@ bench: $(VENV)/dev.stamp $(VLLM)/vllm.stamp
 	$(BENCH).sparse --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).opening --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).multivector --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
+	$(BENCH).late_interaction --data $(DATA) --out runs/late --dtype bfloat16 --page docs/benchmarks.md
 	$(BENCH).ssd --data $(DATA)/corpus/ottqa --page docs/benchmarks.md
 	$(BENCH).compressor --data $(DATA)/qa --page docs/benchmarks.md --readme README.md \
 	  --readme ragib/weights/README.md

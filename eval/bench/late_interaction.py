@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import numpy as np
@@ -26,13 +26,14 @@ from ragib.compressor.registry import WEIGHTS
 from ragib.compressor.training.head_fit import HeadPlan
 from ragib.compressor.training.loop import Progress
 from ragib.compressor.training.token_head import train_head
-from ragib.config import IndexConfig, MultiVectorConfig
+from ragib.config import EncoderConfig, IndexConfig, MultiVectorConfig
 from ragib.encoders import Encoder, load_encoder
 from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.objectives import SOURCES
-from ragib.eval.bench.searching import quality, search_all
+from ragib.eval.bench.searching import quality
 from ragib.eval.datasets import JudgedSet, read_beir
 from ragib.eval.encodings import RememberingEncoder
+from ragib.eval.measures import document_scores
 from ragib.extras import require
 from ragib.indexes.index import Index
 from ragib.indexes.token_head import NAME
@@ -40,6 +41,8 @@ from ragib.indexes.token_head import NAME
 SETS = {"nfcorpus": "dev", "scifact": "train", "cranfield": "test"}
 FACTORS = (1, 2, 3, 6)
 FREE = "training-free"
+HITS = 50
+"""Hits a query: many more than ten, as a long document has several passages."""
 
 Row = Mapping[str, Any]
 
@@ -83,8 +86,12 @@ def measure_set(data: JudgedSet, encoder: Encoder, heads: Mapping[str, str]) -> 
                 folder = Path(scratch) / "index"
                 built = Index.build(documents, folder, config, encoder=remembering, overwrite=True)
                 with built as index:
-                    found = quality(data, search_all(index, data, "multivector"))
-                yield {"set": data.name, "projection": name, "factor": factor, **found}
+                    hits = index.search_batch(
+                        list(data.queries.values()), HITS, using="multivector"
+                    )
+                found = dict(zip(data.queries, map(document_scores, hits), strict=True))
+                value = quality(data, found)["nDCG@10"]
+                yield {"set": data.name, "projection": name, "factor": factor, "nDCG@10": value}
                 click.echo(f"{data.name}: {name}, pool factor {factor}", err=True)
 
 
@@ -108,20 +115,30 @@ def table(rows: Sequence[Row]) -> str:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), required=True)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="heads of the arms")
 @click.option("--set", "names", multiple=True, type=click.Choice(list(SETS)), help="default: all")
-@click.option("--questions", type=click.IntRange(min=1), default=8000, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=1200, show_default=True)
+@click.option("--questions", type=click.IntRange(min=1), default=3000, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True)
+@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
 def main(
-    data: Path, out: Path, names: tuple[str, ...], questions: int, steps: int, page: Path | None
+    data: Path,
+    out: Path,
+    names: tuple[str, ...],
+    questions: int,
+    steps: int,
+    dtype: Literal["auto", "float32", "bfloat16"],
+    page: Path | None,
 ) -> None:
     """Train on DATA/qa/train.jsonl.gz and measure on the sets in DATA/ir."""
     require("torch", "this benchmark").set_num_threads(1)
     plan = HeadPlan(
-        schedule=replace(HeadPlan().schedule, steps=steps), questions=questions, sources=SOURCES
+        schedule=replace(HeadPlan().schedule, steps=steps),
+        encoder=EncoderConfig(dtype=dtype),
+        questions=questions,
+        sources=SOURCES,
     )
     heads = train_arms(data / "qa" / "train.jsonl.gz", out, arms(plan, WEIGHTS), _silent)
     projections = {FREE: "svd"} | {name: str(folder) for name, folder in heads.items()}
-    encoder = load_encoder(IndexConfig().encoder)
+    encoder = load_encoder(plan.encoder)
     rows: list[Row] = []
     for name in names or SETS:
         rows += measure_set(read_beir(data / "ir" / name, SETS[name]), encoder, projections)
