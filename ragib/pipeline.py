@@ -287,19 +287,25 @@ class RAG:
     def _in_steps(
         self, steps: MultiStep, question: str, where: Where | None, allow: Sequence[str]
     ) -> _Found:
-        def search(queries: Sequence[str], k: int) -> list[list[Hit]]:
-            return self.search(queries, where=where, allow=allow, k=k)
+        orders: list[Ranked] = []
 
-        got = steps.gather(question, search, self.compressor, self.retriever.config.k)
+        def search(queries: Sequence[str], k: int) -> list[list[Hit]]:
+            hits, ranked, _ = self._search(queries, where, allow, k)
+            orders.extend(order for order in ranked if order is not None)
+            return [list(found) for found in hits]
+
+        k, salt = self.retriever.config.k, salt_of(allow)
+        got = steps.gather(question, search, self.compressor, k, salt)
         return _Found(
             question,
             got.hits,
             got.kept,
             got.seconds,
-            salt_of(allow),
+            salt,
             got.steps,
-            got.flags,
+            (*got.flags, *dict.fromkeys(flag for order in orders for flag in order.flags)),
             got.tokens,
+            {key: sum(o.usage[key] for o in orders) for key in (orders[0].usage if orders else ())},
         )
 
 

@@ -70,15 +70,30 @@ def next_chat(
     return [{"role": "system", "content": _NEXT}, fenced]
 
 
-def ask(completer: Completer, messages: Sequence[Message]) -> Plan:
+def ask(
+    completer: Completer,
+    messages: Sequence[Message],
+    *,
+    seconds: float | None = None,
+    salt: str | None = None,
+) -> Plan:
     """Ask for a plan; it is read out of the first JSON array or object that was written.
+
+    Parameters
+    ----------
+    completer
+        The language model.
+    messages
+        What `split_chat` or `next_chat` returns.
+    seconds, salt
+        As `Completer.complete` takes them.
 
     Raises
     ------
     GenerationError
         The model does not load.
     """
-    [completion] = completer.complete([messages], max_tokens=MAX_TOKENS)
+    [completion] = completer.complete([messages], max_tokens=MAX_TOKENS, seconds=seconds, salt=salt)
     tokens = sum(completion.usage.get(key, 0) for key in ("prompt_tokens", "completion_tokens"))
     if completion.error is not None:
         return Plan(tokens=tokens, flag=f"plan-failed: {completion.error}")

@@ -57,7 +57,8 @@ class MultiStep:
     - the gain of the new evidence is not over `min_gain` (`ragib.multistep.judge`): then what was
       kept before it stands;
     - nothing new was found, or nothing is left to ask;
-    - the next step would end after the `deadline`, if it took as long as the longest so far;
+    - the next step would end after the `deadline`, if it took as long as the longest so far; a
+      language model that is still planning at the deadline is not waited for;
     - the next plan of the language model would cross the `budget`, which is one for the whole
       question: tokens of the evidence, and of all that the model read and wrote on the way, as the
       evidence model counts them.
@@ -73,8 +74,26 @@ class MultiStep:
     language: str = "english"
     clock: Callable[[], float] = monotonic
 
-    def gather(self, question: str, search: Search, compressor: Compressor, k: int) -> Gathered:
-        """Go as many steps as are worth it, each with up to `k` passages more.
+    def gather(
+        self,
+        question: str,
+        search: Search,
+        compressor: Compressor,
+        k: int,
+        salt: str | None = None,
+    ) -> Gathered:
+        """Go as many steps as are worth it.
+
+        Parameters
+        ----------
+        question
+            The question itself.
+        search, compressor
+            What finds passages, under the filters of the asker, and what keeps evidence.
+        k
+            How many passages a step adds at most.
+        salt
+            Keeps access groups apart in the cache of a language model.
 
         Raises
         ------
@@ -83,7 +102,7 @@ class MultiStep:
         GenerationError
             The language model does not load.
         """
-        walk = _Walk(self, question, search, compressor, k)
+        walk = _Walk(self, question, search, compressor, k, salt)
         queries = walk.first()
         while queries:
             queries = walk.step(queries)
@@ -107,6 +126,7 @@ class _Walk:
     search: Search
     compressor: Compressor
     k: int
+    salt: str | None
     begun: float = field(init=False)
     pool: dict[str, Hit] = field(default_factory=dict)
     kept: Compressed | None = None
@@ -175,11 +195,20 @@ class _Walk:
             return Plan(), "all parts were searched for"
         if len(self.steps) + 1 == limits.max_steps:
             return Plan(), f"max_steps: {limits.max_steps}"
-        now = self.rules.clock()
+        if late := self.late(since):
+            return Plan(), late
+        plan, stopped = self.planned(kept)
+        if plan.queries and (late := self.late(since)):
+            return replace(plan, queries=()), late
+        return plan, stopped
+
+    def late(self, since: float) -> str:
+        """Say why there is no time for a step as long as the longest; nothing if there is."""
+        now, deadline = self.rules.clock(), self.rules.config.deadline
         longest = max([now - since, *(step.seconds for step in self.steps)])
-        if now + longest > self.begun + limits.deadline:
-            return Plan(), f"deadline: {now - self.begun:.3f} of {limits.deadline:g} s are over"
-        return self.planned(kept)
+        if now + longest <= self.begun + deadline:
+            return ""
+        return f"deadline: {now - self.begun:.3f} of {deadline:g} s are over"
 
     def planned(self, kept: Compressed) -> tuple[Plan, str]:
         """Plan the next step: by the language model, if there is one and the budget has room."""
@@ -205,7 +234,8 @@ class _Walk:
         """Ask the language model, if there is one; what is of no use is flagged and left."""
         if self.rules.completer is None:
             return None
-        plan = ask(self.rules.completer, messages)
+        left = self.begun + self.rules.config.deadline - self.rules.clock()
+        plan = ask(self.rules.completer, messages, seconds=max(left, 0.0), salt=self.salt)
         self.tokens += plan.tokens
         if plan.flag:
             self.flags[plan.flag] = None

@@ -16,10 +16,20 @@ class Saying:
 
     def __init__(self, text: str, error: str | None = None) -> None:
         self.text, self.error = text, error
-        self.limits: list[int] = []
+        self.limits: list[tuple[int, float | None, str | None]] = []
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
-        self.limits.append(max_tokens)
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def complete(
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
+    ) -> list[Completion]:
+        self.limits.append((max_tokens, seconds, salt))
         return [Completion(self.text, USAGE, self.error) for _ in chats]
 
 
@@ -65,8 +75,9 @@ def test_what_is_no_plan_is_flagged(text: str) -> None:
 
 def test_a_failure_is_flagged_with_its_reason() -> None:
     completer = Saying('["a"]', "the server is gone")
-    assert ask(completer, split_chat("who?")).flag == "plan-failed: the server is gone"
-    assert completer.limits == [MAX_TOKENS]
+    plan = ask(completer, split_chat("who?"), seconds=2.5, salt="staff")
+    assert plan.flag == "plan-failed: the server is gone"
+    assert completer.limits == [(MAX_TOKENS, 2.5, "staff")]
 
 
 def test_evidence_is_fenced_and_cannot_give_orders() -> None:

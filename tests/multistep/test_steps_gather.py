@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 import pytest
 
@@ -75,9 +76,21 @@ class Talking:
 
     texts: list[str]
     chats: list[Sequence[Message]] = field(default_factory=list)
+    asked: list[tuple[float | None, str | None]] = field(default_factory=list)
 
-    def complete(self, chats: Sequence[Sequence[Message]], *, max_tokens: int) -> list[Completion]:
+    def close(self) -> None:
+        """Hold nothing."""
+
+    def complete(
+        self,
+        chats: Sequence[Sequence[Message]],
+        *,
+        max_tokens: int,
+        seconds: float | None = None,
+        salt: str | None = None,
+    ) -> list[Completion]:
         self.chats += chats
+        self.asked.append((seconds, salt))
         usage = {"prompt_tokens": 20, "completion_tokens": 10}
         return [Completion(self.texts.pop(0), usage) for _ in chats]
 
@@ -97,7 +110,7 @@ def gather(
         completer,
         clock=lambda: next(ticks),
     )
-    return steps.gather(ASKED, search or Searching(), BM25Sentence(keep=1.0), k)
+    return steps.gather(ASKED, search or Searching(), BM25Sentence(keep=1.0), k, "salt")
 
 
 def found(got: Gathered) -> list[str]:
@@ -151,17 +164,24 @@ def test_an_empty_index_is_not_searched_again() -> None:
     assert [step.stopped for step in got.steps] == ["nothing new was found"]
 
 
-def test_no_step_begins_that_would_pass_the_deadline() -> None:
-    def seconds(total: float) -> Iterator[float]:
-        """Let a second pass whenever somebody looks."""
-        now = -1.0
-        while True:
-            now += 1.0
-            yield now
+def seconds() -> Iterator[float]:
+    """Let a second pass whenever somebody looks."""
+    return map(float, count())
 
-    whole = gather(clock=seconds(0), deadline=1000, max_steps=3)
+
+def test_a_plan_that_took_too_long_is_not_followed() -> None:
+    completer = Talking(['{"answer": "Anna", "next": "Where is Torun?"}'])
+    got = gather(completer=completer, clock=seconds(), deadline=8)
+    [step] = got.steps
+    assert step.answer == "Anna"
+    assert step.stopped.startswith("deadline: ")
+    assert completer.asked == [(3.0, "salt")]
+
+
+def test_no_step_begins_that_would_pass_the_deadline() -> None:
+    whole = gather(clock=seconds(), deadline=1000, max_steps=3)
     assert len(whole.steps) == 3
-    got = gather(clock=seconds(0), deadline=6, max_steps=3)
+    got = gather(clock=seconds(), deadline=6, max_steps=3)
     assert len(got.steps) == 1
     assert got.steps[0].stopped.startswith("deadline: ")
     assert got.kept.evidence
@@ -188,6 +208,7 @@ def test_a_language_model_says_what_to_search_for() -> None:
     assert [step.answer for step in got.steps] == ["Anna Kell", "Torun"]
     assert got.steps[-1].stopped == "the language model has what it needs"
     assert (got.tokens, got.flags) == (60, ())
+    assert completer.asked == [(30.0, "salt")] * 2
     assert got.steps[0].tokens == 30 + 9
     assert ASKED in completer.chats[0][-1]["content"]
     assert "maker of The Iron Sun was Anna Kell" in completer.chats[0][-1]["content"]
