@@ -62,7 +62,7 @@ def test_scores_are_those_of_transformers(judge, other, variant):
     ours, theirs = Metered(other), Metered(judge[0])
     expected = score_with_lm(theirs, CANDIDATES, variant=variant)
     assert score_with_lm(ours, CANDIDATES, variant=variant) == pytest.approx(expected, abs=1e-4)
-    assert len({round(score, 4) for score in expected}) == 8
+    assert len({f"{score:.3g}" for score in expected}) > 4
     assert ours.tokens == theirs.tokens > 5000
     assert ours.seconds > 0
 
