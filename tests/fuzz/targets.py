@@ -46,8 +46,8 @@ def all_targets(folder: Path) -> list[Target]:
     return [
         *_index(folder),
         _receipt(folder),
-        Target("config", [*_yaml("[!gl]*"), LAUGHS], load_config, ".yaml"),
-        Target("grid", [*_yaml("grid*"), *_yaml("ladder*"), LAUGHS], read_grid, ".yaml"),
+        Target("config", [*_yaml(grids=False), LAUGHS], load_config, ".yaml"),
+        Target("grid", [*_yaml(grids=True), LAUGHS], read_grid, ".yaml"),
         *_corpora(),
         *_records(),
         *_models(folder),
@@ -140,8 +140,10 @@ def _receipt(folder: Path) -> Target:
     return Target("receipt", [file.read_bytes()], read)
 
 
-def _yaml(pattern: str) -> list[bytes]:
-    return [path.read_bytes() for path in sorted((ROOT / "configs").glob(f"{pattern}.yaml"))]
+def _yaml(*, grids: bool) -> list[bytes]:
+    """Return the files in `configs/` that are grids, or those that are not: grids have a `base`."""
+    files = [path.read_bytes() for path in sorted((ROOT / "configs").glob("*.yaml"))]
+    return [data for data in files if (b"\nbase:" in b"\n" + data) is grids]
 
 
 def _corpora() -> list[Target]:
