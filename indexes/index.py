@@ -285,9 +285,11 @@ class Index:
 
     def passage(self, id: str) -> Passage:
         """Return the passage with this id, or raise `InputError` if there is none."""
-        passage = self._open().find_passage(id)
+        snapshot = self._open()
+        with snapshot.explained():
+            passage = snapshot.find_passage(id)
         if passage is None:
-            raise InputError(f"{self._snapshot.name}: there is no passage {id!r}")
+            raise InputError(f"{snapshot.name}: there is no passage {id!r}")
         return passage
 
     def passages(self) -> Iterator[Passage]:

@@ -223,8 +223,9 @@ class Snapshot:
 
     def live(self) -> Iterator[Passage]:
         """Read all live passages, in row order."""
-        for reader, alive in zip(self.passages, self.alive_by_segment(), strict=True):
-            yield from reader.live(alive)
+        with self.explained():
+            for reader, alive in zip(self.passages, self.alive_by_segment(), strict=True):
+                yield from reader.live(alive)
 
     def find_documents(self, ids: Sequence[str]) -> dict[str, range]:
         """Return the rows of those documents that are in the index."""
