@@ -148,9 +148,12 @@ def _rerankers(
     generators: tuple[Generator, Generator],
     compressors: tuple[Compressor, Compressor],
 ) -> tuple[Reranker | None, Reranker | None]:
-    """Load the reranker of a pipeline, and once more where its model can remember."""
+    """Load the reranker of a pipeline, and once more where its model can remember.
+
+    One that has only so much time must not: what is remembered takes none.
+    """
     plain = load_reranker(config.reranker, generators[0], compressors[0])
-    if config.reranker.name != "relevance":
+    if config.reranker.name != "relevance" or config.reranker.budget_ms is not None:
         return plain, plain
     return plain, load_reranker(config.reranker, generators[1], compressors[1])
 

@@ -12,7 +12,7 @@ from ragib.config import Config, load_config, parse_config
 from ragib.errors import ConfigError
 
 PRESETS = Path(__file__).parent.parent / "configs"
-GRIDS = {PRESETS / f"{name}.yaml" for name in ("grid", "grid-quick", "ladder")}
+GRIDS = {PRESETS / f"{name}.yaml" for name in ("grid", "grid-quick", "ladder", "rerank")}
 """They are of another form: see tests/eval/test_grid.py."""
 
 

