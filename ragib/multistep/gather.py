@@ -54,8 +54,7 @@ class MultiStep:
     step tells:
 
     - there were `max_steps`;
-    - the gain of the new evidence is not over `min_gain` (`ragib.multistep.judge`): then what was
-      kept before it stands;
+    - the gain of the new evidence is not over `min_gain` (`ragib.multistep.judge`);
     - nothing new was found, or nothing is left to ask;
     - the next step would end after the `deadline`, if it took as long as the longest so far; a
       language model that is still planning at the deadline is not waited for;
@@ -119,7 +118,7 @@ class MultiStep:
 
 @dataclass(slots=True)
 class _Walk:
-    """One question on its way: `kept` is what stands, `asked` are all queries so far."""
+    """One question on its way: `kept` is what is kept now, `asked` are all queries so far."""
 
     rules: MultiStep
     question: str
@@ -183,14 +182,13 @@ class _Walk:
     def onward(
         self, kept: Compressed, verdict: Verdict, *, found: bool, since: float
     ) -> tuple[Plan, str]:
-        """Settle what stands, and what to search for next, or why nothing."""
+        """Settle what to search for next, or why nothing."""
         limits = self.rules.config
+        self.kept = kept
         if not found:
-            self.kept = self.kept or kept
             return Plan(), "nothing new was found"
         if verdict.gain is not None and verdict.gain <= limits.min_gain:
             return Plan(), f"min_gain: the new evidence gains {verdict.gain:.3f} nats"
-        self.kept = kept
         if limits.mode == "decompose":
             return Plan(), "all parts were searched for"
         if len(self.steps) + 1 == limits.max_steps:

@@ -146,6 +146,7 @@ def test_evidence_that_gains_too_little_ends_it() -> None:
     got = gather(judge=Weighing(iter([None, 0.25])), min_gain=0.25)
     assert [step.gain for step in got.steps] == [None, 0.25]
     assert got.steps[-1].stopped == "min_gain: the new evidence gains 0.250 nats"
+    assert got.kept.evidence == got.steps[-1].evidence
     more = gather(judge=Weighing(iter([None, 0.26, 0.26])), min_gain=0.25)
     assert len(more.steps) == 3
 
