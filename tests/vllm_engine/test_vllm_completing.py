@@ -34,6 +34,11 @@ def over_http(server):
     return load_completer(GeneratorConfig(name="openai", model="tiny", base_url=server))
 
 
+def shown(completion):
+    """Leave out what is no whole character yet where the text is cut off; engines differ there."""
+    return completion.text.rstrip("\ufffd")
+
+
 def test_both_ways_and_transformers_write_the_same(in_process, over_http, llama):
     expected = load_completer(GeneratorConfig(name="transformers", model=str(llama))).complete(
         CHATS, max_tokens=16
@@ -41,7 +46,7 @@ def test_both_ways_and_transformers_write_the_same(in_process, over_http, llama)
     assert len({one.text for one in expected}) > 1
     for completer in (in_process, over_http):
         found = completer.complete(CHATS, max_tokens=16)
-        assert [one.text for one in found] == [one.text for one in expected]
+        assert [shown(one) for one in found] == [shown(one) for one in expected]
         assert [one.error for one in found] == [None] * 3
         for one, other in zip(found, expected, strict=True):
             assert one.usage["prompt_tokens"] == other.usage["prompt_tokens"]
