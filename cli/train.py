@@ -264,10 +264,10 @@ def compressor(
     help="A trained compressor whose margins of relevance are learned in place of the contrast.",
 )
 @click.option("--source", "sources", multiple=True, help="Take only records of this source.")
-@click.option("--questions", type=click.IntRange(min=1), default=8000, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=1200, show_default=True)
+@click.option("--questions", type=click.IntRange(min=1), default=3000, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True)
-@click.option("--rate", type=float, default=3e-4, show_default=True, help="Learning rate.")
+@click.option("--rate", type=float, default=1e-3, show_default=True, help="Learning rate.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def encoder(

@@ -116,7 +116,7 @@ def table(rows: Sequence[Row]) -> str:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="heads of the arms")
 @click.option("--set", "names", multiple=True, type=click.Choice(list(SETS)), help="default: all")
 @click.option("--questions", type=click.IntRange(min=1), default=3000, show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
 @click.option("--page", type=click.Path(exists=True, path_type=Path), help="page to write into")
 def main(

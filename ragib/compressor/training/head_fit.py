@@ -38,11 +38,11 @@ class HeadPlan:
     learns its margins in place of the contrast.
     """
 
-    schedule: Schedule = field(default_factory=lambda: Schedule(1200, rate=3e-4))
+    schedule: Schedule = field(default_factory=lambda: Schedule(300, rate=1e-3))
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     dim: int = 128
     factors: tuple[float, ...] = (1.0, 2.0, 3.0, 6.0)
-    questions: int = 8000
+    questions: int = 3000
     sources: tuple[str, ...] = ()
     scale: float = 2.0
     teacher: Path | None = None
