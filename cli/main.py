@@ -29,7 +29,7 @@ VERBS = {
     "ask": "Answer a question from an index, with citations.",
     "serve": "Serve an index over HTTP, for programs and for a browser.",
     "compress": "Keep the sentences of passages that carry the answer.",
-    "train": "Train the compressor on your own questions.",
+    "train": "Train the compressor, or a token head, on your own questions.",
     "eval": "Evaluate a grid of pipelines on a data set.",
     "compare": "Compare two runs of `ragib eval`, question by question.",
     "report": "Make one HTML file of an evaluation run.",

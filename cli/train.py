@@ -11,7 +11,7 @@ from ragib.cli.common import PATH, echo_json, example, json_option, output, prog
 
 @click.group(epilog=example("ragib train compressor --data train.jsonl.gz --out my-weights"))
 def train() -> None:
-    """Train the compressor, or the token head of an encoder, on your own questions."""
+    """Train the compressor, or a token head, on your own questions."""
 
 
 @train.command(

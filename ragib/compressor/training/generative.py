@@ -231,7 +231,7 @@ def _judged(
             made += found
             if progress is not None:
                 progress("candidates", min(number * _JUDGED_AT_ONCE, len(shown)), len(shown))
-    return made, {"tokens": meter.tokens, "seconds": round(meter.seconds, 1)} if meter else {}
+    return made, {"tokens": meter.tokens, "seconds": round(meter.seconds, 3)} if meter else {}
 
 
 def _publish(merged: Path, out: Path, summary: dict[str, Any], max_tokens: int) -> None:
