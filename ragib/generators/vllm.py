@@ -29,6 +29,9 @@ from ragib.generators.structured import SCHEMA, parser_for, read
 from ragib.generators.threads import pieces_from
 from ragib.text import one_line
 
+_COMPACT = {"backend": "xgrammar", "disable_any_whitespace": True}
+"""Between the parts of JSON a model may write white space without end; so it may not."""
+
 
 class VLLMGenerator:
     """Answers with `vllm.LLM`, started at the first request and shared by all.
@@ -177,7 +180,12 @@ class VLLMGenerator:
     def _llm(self) -> Any:  # noqa: ANN401
         with self._lock:
             if self._engine is None:
-                arguments = {"load_format": "safetensors", "seed": self._config.seed}
+                arguments: dict[str, Any] = {
+                    "load_format": "safetensors",
+                    "seed": self._config.seed,
+                }
+                if self._config.structured:
+                    arguments["structured_outputs_config"] = _COMPACT
                 arguments |= dict(self._config.engine_args)
                 _hide_llvmlite()
                 try:

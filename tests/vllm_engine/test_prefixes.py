@@ -139,7 +139,7 @@ def test_structured_answers_are_whole_or_an_error(tmp_path):
         assert good
         for answer in answers:
             if answer.error:
-                assert re.search(r': \{\s*"abstained"', answer.error)
+                assert ': {"abstained"' in answer.error
                 assert answer.usage["completion_tokens"] == 200
         for one in good:
             *pieces, last = asyncio.run(collect(generator, one))
