@@ -27,6 +27,7 @@ from ragib.compressor.training.head_fit import HeadPlan
 from ragib.compressor.training.loop import Progress
 from ragib.compressor.training.token_head import train_head
 from ragib.config import EncoderConfig, IndexConfig, MultiVectorConfig
+from ragib.corpus import BadRecords
 from ragib.encoders import Encoder, load_encoder
 from ragib.eval.bench.common import markdown_table, report, run
 from ragib.eval.bench.objectives import SOURCES
@@ -72,7 +73,10 @@ def train_arms(
 
 def measure_set(data: JudgedSet, encoder: Encoder, heads: Mapping[str, str]) -> Iterator[Row]:
     """Build and search an index of every projection and pool factor over one set."""
-    documents = list(data.documents())
+    bad = BadRecords()
+    documents = list(data.documents(bad))
+    if bad.count:
+        click.echo(f"{data.name}: {bad.count} records left out, as {bad.first[0]}", err=True)
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "encoded"
         kept.mkdir()
