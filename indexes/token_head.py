@@ -1,12 +1,14 @@
 """A trained projection of token vectors: a small matrix for the encoder it was trained on.
 
 It takes the place of the training-free projection (`ragib.indexes.projection`), and is one file of
-safetensors: `projection` `(d, dim)` float16, and the model it belongs to in the file's header. How
-it is trained: `ragib.compressor.training.token_head`.
+safetensors: `projection` `(d, dim)` float16, and in its header the model it belongs to, under one
+key, for safetensors writes several keys in any order. How it is trained:
+`ragib.compressor.training.token_head`.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +30,7 @@ SHIPPED = Path(str(files("ragib"))) / "weights" / NAME
 """The head that comes with ragib, for the embedded encoder."""
 
 _TENSOR = "projection"
+_MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +51,8 @@ def write_head(projection: NDArray[np.float32], encoder: Encoder, path: Path) ->
     """Write a head for an encoder, in float16; the file is there when it is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    header = {"encoder": encoder.name, "revision": encoder.revision}
-    save_file({_TENSOR: np.ascontiguousarray(projection, np.float16)}, part, header)
+    model = json.dumps({"encoder": encoder.name, "revision": encoder.revision})
+    save_file({_TENSOR: np.ascontiguousarray(projection, np.float16)}, part, {_MODEL: model})
     part.replace(path)
 
 
@@ -65,11 +68,12 @@ def read_head(path: Path) -> TokenHead:
     try:
         with safe_open(file, framework="numpy") as opened:
             header, matrix = opened.metadata() or {}, opened.get_tensor(_TENSOR)
-        encoder, revision = header["encoder"], header["revision"]
+        model = json.loads(header[_MODEL])
+        encoder, revision = str(model["encoder"]), str(model["revision"])
         digest = sha256_of(file)
     except OSError as error:
         raise InputError(f"{file}: no token head: {error.strerror or error}") from None
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(f"{file}: not a token head: {error}") from None
     if matrix.ndim != 2 or matrix.dtype != np.float16 or not np.isfinite(matrix).all():
         raise InputError(f"{file}: not a token head: expected finite rows of float16")
@@ -78,9 +82,14 @@ def read_head(path: Path) -> TokenHead:
 
 def reduces(config: IndexConfig, encoder: Encoder | None) -> bool:
     """Say whether an index projects the token vectors of its encoder."""
-    if encoder is None or "multivector" not in config.kinds or encoder.trained_projection:
+    if encoder is None or "multivector" not in config.kinds:
         return False
-    return encoder.token_dim > config.multivector.dim
+    return projectable(encoder, config.multivector.dim)
+
+
+def projectable(encoder: Encoder, dim: int) -> bool:
+    """Say whether an encoder has no projection of its own, and more than `dim` dimensions."""
+    return not encoder.trained_projection and encoder.token_dim > dim
 
 
 def head_for(config: IndexConfig, encoder: Encoder | None) -> TokenHead | None:

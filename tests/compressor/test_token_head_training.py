@@ -256,8 +256,7 @@ def test_a_whole_training(tiny_encoder_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "teacher" / "evidence.json").unlink()
     (tmp_path / "head" / NAME).unlink()
     assert train_head([data], tmp_path / "head", plan, silent) == found
-    again = read_head(tmp_path / "head")  # vectors that are mapped may be summed in another order
-    np.testing.assert_allclose(again.projection, first.projection, atol=2e-3)
+    assert read_head(tmp_path / "head").sha256 == first.sha256
 
 
 def test_an_encoder_with_nothing_to_project(tiny_encoder_dir: Path, tmp_path: Path) -> None:

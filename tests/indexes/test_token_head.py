@@ -54,10 +54,13 @@ def test_a_head_is_read_as_it_was_written(
         np.testing.assert_array_equal(head.projection, matrix)
         assert (head.encoder, head.revision) == (encoder.name, encoder.revision)
     assert [path.name for path in (tmp_path / "new").iterdir()] == [NAME]
+    for _ in range(16):  # a head is told from another by the hash of its file
+        write_head(matrix, encoder, tmp_path / "again" / NAME)
+        assert read_head(tmp_path / "again").sha256 == head.sha256
 
 
 def test_what_is_no_head_is_refused(tmp_path: Path) -> None:
-    of = {"encoder": "e", "revision": "r"}
+    of = {"model": json.dumps({"encoder": "e", "revision": "r"})}
     junk, bare, other, wide = (tmp_path / name for name in ("junk", "bare", "other", "wide"))
     junk.write_bytes(b"\xff" * 40)
     save_file({"projection": np.ones((4, 2), np.float16)}, bare)
