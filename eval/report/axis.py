@@ -26,7 +26,8 @@ class Axis:
         low, high = self.low, self.high
         if self.log:
             value, low, high = math.log10(value), math.log10(low), math.log10(high)
-        return self.start + (self.end - self.start) * (value - low) / (high - low)
+        share = (value - low) / (high - low)
+        return (1 - share) * self.start + share * self.end  # exact at both ends
 
 
 def linear_axis(

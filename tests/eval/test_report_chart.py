@@ -7,7 +7,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ragib.eval.report.axis import cost_axis, linear_axis, log_axis, short
@@ -20,6 +20,7 @@ PLACES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=14)
 
 
 @given(VALUES, st.booleans())
+@example([0.0002], False)
 def test_a_linear_axis_covers_its_values_with_a_few_even_ticks(values, zero):
     axis = linear_axis(values, 10.0, 110.0, zero=zero)
     assert 2 <= len(axis.ticks) <= 9
