@@ -19,6 +19,7 @@ from ragib.compressor.ib_score import LogProbability, Scorer
 from ragib.compressor.reading import BATCH_TOKENS
 from ragib.compressor.windows import by_length
 from ragib.extras import require
+from ragib.padding import padded
 
 _PURPOSE = "the IB score by a language model"
 
@@ -73,12 +74,7 @@ def transformers_scorer(model: Any, tokenizer: Any) -> Scorer:  # noqa: ANN401
     torch = require("torch", _PURPOSE)
 
     def read(rows: Sequence[Sequence[int]]) -> list[list[float]]:
-        # Padded on the right: in a causal model no token sees what stands behind it.
-        ids = torch.zeros((len(rows), max(map(len, rows))), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for number, row in enumerate(rows):
-            ids[number, : len(row)] = torch.tensor(row)
-            mask[number, : len(row)] = 1
+        ids, mask = padded(rows, 0, "right")
         ids = ids.to(model.device)
         with torch.inference_mode():
             logits = model(input_ids=ids, attention_mask=mask.to(model.device)).logits[:, :-1]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ragib.compressor.windows import by_length
 from ragib.extras import require
+from ragib.padding import pad_id, padded
 
 Writer = Callable[[Sequence[list[int]]], list[str]]
 """Goes on from prompts of token ids, taking the likeliest token each time."""
@@ -23,16 +24,10 @@ def written_tokens(max_tokens: int) -> int:
 def transformers_writer(model: Any, tokenizer: Any, max_tokens: int) -> Writer:  # noqa: ANN401
     """Write with a model of the transformers library, prompts of like length together."""
     torch = require("torch", _PURPOSE)
-    pad = next((t for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0)
+    pad = pad_id(tokenizer)
 
     def read(prompts: Sequence[list[int]]) -> list[str]:
-        # Padded on the left, so that all go on from the last token of their prompt.
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), pad)
-        mask = torch.zeros_like(ids)
-        for row, one in enumerate(prompts):
-            ids[row, width - len(one) :] = torch.tensor(one)
-            mask[row, width - len(one) :] = 1
+        ids, mask = padded(prompts, pad, "left")
         with torch.inference_mode():
             output = model.generate(
                 ids.to(model.device),
@@ -42,7 +37,8 @@ def transformers_writer(model: Any, tokenizer: Any, max_tokens: int) -> Writer: 
                 pad_token_id=pad,
                 eos_token_id=tokenizer.eos_token_id,
             )
-        return [str(tokenizer.decode(row, skip_special_tokens=True)) for row in output[:, width:]]
+        written = output[:, ids.shape[1] :]
+        return [str(tokenizer.decode(row, skip_special_tokens=True)) for row in written]
 
     def write(prompts: Sequence[list[int]]) -> list[str]:
         found = [""] * len(prompts)

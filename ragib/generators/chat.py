@@ -35,9 +35,12 @@ def tokens(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> list[int]: 
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def too_long(prompt: int, answer: int, window: int) -> str | None:
-    """Say why a prompt does not fit a model, or nothing if it does; all in tokens."""
-    if prompt + answer <= window:
+def too_long(prompt: int, answer: int, window: int | None) -> str | None:
+    """Say why a prompt does not fit a model, or nothing if it does; all in tokens.
+
+    Models that tell no `window` are taken to read any prompt.
+    """
+    if window is None or prompt + answer <= window:
         return None
     return (
         f"the prompt has {prompt} tokens and the answer may take {answer}, but the model reads "

@@ -149,15 +149,7 @@ class _OpenAI:
         seconds: float | None = None,
         salt: str | None = None,
     ) -> list[Completion]:
-        body = {
-            "model": self.generator._config.model,
-            "max_tokens": max_tokens,
-            "temperature": self.generator._config.temperature,
-            "seed": self.generator._config.seed,
-        }
-        if salt and self.generator._config.cache_salt:
-            body["cache_salt"] = salt
-        return run(self._all(chats, body, seconds))
+        return run(self._all(chats, self.generator._common(max_tokens, salt), seconds))
 
     def close(self) -> None:
         pass  # a client lives as long as a call
@@ -201,16 +193,15 @@ class _VLLM:
         llm, begin = self.generator._llm(), monotonic()
         tokenizer, window = llm.get_tokenizer(), llm.llm_engine.model_config.max_model_len
         prompts, found = _fitting([tokens(tokenizer, c) for c in chats], max_tokens, window)
-        texts, tallies = dict.fromkeys(prompts, ""), {number: Tally(salt) for number in prompts}
-        params = self.generator._params(delta=True, max_tokens=max_tokens)
+        tallies = {number: Tally(salt) for number in prompts}
+        params = self.generator._params(max_tokens)
         reason = ""
         try:
             outputs = self.generator._outputs(llm, prompts, params, tallies)
             with closing(outputs):  # type: ignore[type-var]
                 for number, output in outputs:
-                    texts[number] += output.outputs[0].text
                     if output.finished:
-                        found[number] = Completion(texts[number], tallies[number].usage())
+                        found[number] = Completion(tallies[number].text, tallies[number].usage())
                     if seconds is not None and monotonic() - begin > seconds:
                         reason = _late(seconds)
                         break
@@ -265,7 +256,7 @@ def _fitting(
     """Part numbered prompts into those that fit a model, and an error for each of the others."""
     fitting, errors = {}, {}
     for number, prompt in enumerate(prompts):
-        reason = None if window is None else too_long(len(prompt), answer, window)
+        reason = too_long(len(prompt), answer, window)
         if reason is None:
             fitting[number] = prompt
         else:

@@ -17,6 +17,7 @@ from ragib.generators.citations import MarkerParser, parse
 from ragib.generators.prompt import chat
 from ragib.generators.stopping import ends_at, until
 from ragib.generators.threads import pieces_from
+from ragib.padding import pad_id, padded
 from ragib.text import batched, one_line
 
 
@@ -107,8 +108,6 @@ class TransformersGenerator:
     def _prompt(self, tokenizer: Any, model: Any, request: Request) -> list[int] | str:  # noqa: ANN401
         prompt = tokens(tokenizer, chat(request))
         window = getattr(model.config, "max_position_embeddings", None)
-        if window is None:
-            return prompt
         return too_long(len(prompt), self._config.max_tokens, window) or prompt
 
     def _answer(self, tokenizer: Any, model: Any, prompts: Sequence[Any]) -> list[Generation]:  # noqa: ANN401
@@ -136,7 +135,7 @@ class TransformersGenerator:
         for prompt, row in zip(prompts, output[:, width:].tolist(), strict=True):
             ends = [place for place, token in enumerate(row) if token in stop]
             answer = row[: ends[0]] if ends else row
-            while answer and answer[-1] == _pad_id(tokenizer):  # a row that others outlived
+            while answer and answer[-1] == pad_id(tokenizer):  # a row that others outlived
                 answer.pop()
             usage = {
                 "prompt_tokens": len(prompt),
@@ -157,13 +156,7 @@ class TransformersGenerator:
         torch, config = self._torch, self._config
         if stop:
             more |= {"stop_strings": list(stop), "tokenizer": tokenizer}
-        width = max(map(len, prompts))
-        # On the left, so that every answer goes on from the last token of its prompt.
-        ids = torch.full((len(prompts), width), _pad_id(tokenizer))
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask[row, width - len(prompt) :] = 1
+        ids, mask = padded(prompts, pad_id(tokenizer), "left")
         sampling = {"temperature": config.temperature} if config.temperature > 0 else {}
         with self._lock, torch.inference_mode(), torch.random.fork_rng(enabled=bool(sampling)):
             if sampling:
@@ -172,7 +165,7 @@ class TransformersGenerator:
                 ids.to(model.device),
                 attention_mask=mask.to(model.device),
                 do_sample=bool(sampling),
-                pad_token_id=_pad_id(tokenizer),
+                pad_token_id=pad_id(tokenizer),
                 **({"max_new_tokens": config.max_tokens} | sampling | more),
             )
 
@@ -216,13 +209,6 @@ class TransformersGenerator:
             ) from outcome[0]
         usage["prompt_tokens"] = len(prompt)
         usage["completion_tokens"] = outcome[0].shape[1] - len(prompt)
-
-
-def _pad_id(tokenizer: Any) -> int:  # noqa: ANN401
-    for token in (tokenizer.pad_token_id, tokenizer.eos_token_id):
-        if token is not None:
-            return int(token)
-    return 0
 
 
 def _stop_ids(model: Any) -> set[int]:  # noqa: ANN401

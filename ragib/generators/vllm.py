@@ -72,14 +72,12 @@ class VLLMGenerator:
         answers = {n: Generation("", error=p) for n, p in prompts.items() if isinstance(p, str)}
         fitting = {n: p for n, p in prompts.items() if not isinstance(p, str)}
         tallies = {number: Tally(requests[number].salt) for number in fitting}
-        texts = dict.fromkeys(fitting, "")
         reason = ""
         try:
             for number, output in self._outputs(llm, fitting, self._answering(), tallies):
-                texts[number] += output.outputs[0].text
                 if output.finished:
-                    usage = tallies[number].usage()
-                    answers[number] = read(texts[number], self._config.structured, usage)
+                    tally = tallies[number]
+                    answers[number] = read(tally.text, self._config.structured, tally.usage())
         except GenerationError as error:
             reason = str(error)
         return [answers.get(number, Generation("", error=reason)) for number in prompts]
@@ -120,9 +118,9 @@ class VLLMGenerator:
         llm: Any,  # noqa: ANN401
         prompts: Mapping[int, list[int]],
         params: Any,  # noqa: ANN401
-        tallies: Mapping[int, Tally] | None = None,
+        tallies: Mapping[int, Tally],
     ) -> Iterator[tuple[int, Any]]:
-        """Yield the outputs for numbered prompts as they come, counted in the tallies given.
+        """Yield the outputs for numbered prompts as they come; the tally of each takes them down.
 
         Whoever waits for an output advances the engine by a step, for all callers at once: so
         they share its batches, and one that lingers between two outputs holds up no other.
@@ -130,14 +128,13 @@ class VLLMGenerator:
         engine = llm.llm_engine
         mine: deque[tuple[int, Any, float]] = deque()
         left: dict[int, str] = {}
-        tallies = tallies or {}
         try:
             for number, prompt in prompts.items():
                 left[number] = name = f"ragib-{next(self._ids)}"
                 with self._lock:
                     self._waiting[name] = (number, mine)
                     inputs = self._vllm.TokensPrompt(prompt_token_ids=prompt)
-                    if number in tallies and (salt := tallies[number].begin()):
+                    if salt := tallies[number].begin():
                         inputs["cache_salt"] = salt
                     engine.add_request(name, inputs, params)
             while left:
@@ -145,8 +142,7 @@ class VLLMGenerator:
                     self._advance(llm, mine)
                 while mine:
                     number, output, moment = mine.popleft()
-                    if number in tallies:
-                        tallies[number].take(output, moment)
+                    tallies[number].take(output, moment)
                     if output.finished:
                         del self._waiting[left.pop(number)]
                     yield number, output
@@ -202,23 +198,23 @@ class VLLMGenerator:
         window = llm.llm_engine.model_config.max_model_len
         return too_long(len(prompt), self._config.max_tokens, window) or prompt
 
-    def _params(self, *, delta: bool = False, **more: Any) -> Any:  # noqa: ANN401
-        kinds = self._vllm.sampling_params.RequestOutputKind
-        values = {
-            "max_tokens": self._config.max_tokens,
-            "temperature": self._config.temperature,
-            "seed": self._config.seed if self._config.temperature > 0 else None,
-            "output_kind": kinds.DELTA if delta else kinds.FINAL_ONLY,
-        }
-        return self._vllm.SamplingParams(**(values | more))
+    def _params(self, max_tokens: int, **more: Any) -> Any:  # noqa: ANN401
+        """Return what to sample by: step by step, so that the first token is timed."""
+        return self._vllm.SamplingParams(
+            max_tokens=max_tokens,
+            temperature=self._config.temperature,
+            seed=self._config.seed if self._config.temperature > 0 else None,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.DELTA,
+            **more,
+        )
 
     def _answering(self) -> Any:  # noqa: ANN401
-        """Return the parameters of an answer: step by step, so that its first token is timed."""
+        """Return the parameters of an answer."""
         shape = None
         if self._config.structured:
             shape = self._vllm.sampling_params.StructuredOutputsParams(json=SCHEMA)
         stop = list(self._config.stop) or None
-        return self._params(delta=True, structured_outputs=shape, stop=stop)
+        return self._params(self._config.max_tokens, structured_outputs=shape, stop=stop)
 
 
 def _hide_llvmlite() -> None:
@@ -237,9 +233,10 @@ def _one_line(error: Exception) -> str:
 
 @dataclass(slots=True)
 class Tally:
-    """What one request costs: tokens, and seconds of the clock."""
+    """What comes of one request, and what it costs: tokens, and seconds of the clock."""
 
     salt: str | None
+    text: str = ""
     begun: float = 0.0
     first: float | None = None
     last: float = 0.0
@@ -253,7 +250,8 @@ class Tally:
         return self.salt
 
     def take(self, output: Any, moment: float) -> None:  # noqa: ANN401
-        """Count an output of the engine that came at a moment of the clock."""
+        """Take down an output of the engine that came at a moment of the clock."""
+        self.text += output.outputs[0].text
         self.prompt = len(output.prompt_token_ids or ())
         self.cached = output.num_cached_tokens or 0
         if new := len(output.outputs[0].token_ids):
