@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 from typing import Any, ClassVar
 
 from ragib.config import EncoderConfig
@@ -17,7 +16,7 @@ from ragib.errors import InputError
 from ragib.extras import require
 from ragib.models import locate, quiet
 from ragib.rerankers.base import Verdicts
-from ragib.text import batched
+from ragib.rerankers.batches import judged
 from ragib.types import Passage
 
 BATCH = 8
@@ -61,23 +60,17 @@ class CrossEncoderJudge:
         salt: str | None = None,
     ) -> Verdicts:
         """Read passages with the question, batch by batch."""
-        begin = perf_counter()
-        scores: list[float | None] = []
-        calls = tokens = 0
-        for batch in batched(passages, self._batch):
-            if seconds is not None and perf_counter() - begin >= seconds:
-                break
+
+        def score(batch: Sequence[Passage]) -> tuple[list[float], int]:
             found = self._model.predict(
                 [(question, _text(passage)) for passage in batch],
                 batch_size=len(batch),
                 show_progress_bar=False,
                 activation_fn=self._raw,
             )
-            scores += map(float, found)
-            tokens += self.estimate(question, batch)
-            calls += 1
-        missing = len(passages) - len(scores)
-        return Verdicts([*scores, *[None] * missing], calls, tokens, late=missing > 0)
+            return list(map(float, found)), self.estimate(question, batch)
+
+        return judged(passages, self._batch, seconds, score)
 
     def close(self) -> None:
         """Keep the model, which has no engine to stop."""

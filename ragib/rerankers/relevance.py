@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from time import perf_counter
 from typing import ClassVar
 
 from ragib.compressor.model import EvidenceModel
 from ragib.compressor.reading import Text, read, texts_of
 from ragib.compressor.windows import make_prefix, windows
 from ragib.rerankers.base import Verdicts
-from ragib.text import batched
+from ragib.rerankers.batches import judged
 from ragib.types import Passage
 
 BATCH = 8
@@ -55,18 +54,13 @@ class RelevanceJudge:
         salt: str | None = None,
     ) -> Verdicts:
         """Read passages with the question; all together if time is no matter."""
-        begin = perf_counter()
+
+        def score(batch: Sequence[Text]) -> tuple[list[float], int]:
+            found = [reading.relevance for reading in read(self.model, batch)]
+            return found, sum(map(self._length, batch))
+
         texts = self._texts(question, passages)
-        scores: list[float | None] = []
-        calls = tokens = 0
-        for batch in batched(texts, BATCH if seconds is not None else len(texts)):
-            if seconds is not None and perf_counter() - begin >= seconds:
-                break
-            scores += [reading.relevance for reading in read(self.model, batch)]
-            tokens += sum(map(self._length, batch))
-            calls += 1
-        missing = len(texts) - len(scores)
-        return Verdicts([*scores, *[None] * missing], calls, tokens, late=missing > 0)
+        return judged(texts, BATCH if seconds is not None else len(texts), seconds, score)
 
     def close(self) -> None:
         """Keep the model: it is small, and others may read with it."""
