@@ -1,7 +1,8 @@
-"""Addresses of servers: the host of one, and whether that is this machine."""
+"""Addresses of servers, whether they mean this machine, and the keys that servers want."""
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -32,3 +33,17 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def api_key(variable: str) -> str:
+    """Return the API key in an environment variable; nothing if it is not set.
+
+    Raises
+    ------
+    ConfigError
+        What it holds cannot be sent.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(f"the environment variable {variable} holds no API key")
+    return key

@@ -7,14 +7,13 @@ not followed, and nothing is asked of the server but what a command needs.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ragib.addresses import host_of, is_loopback
-from ragib.errors import ConfigError, StoreError
+from ragib.addresses import api_key, host_of, is_loopback
+from ragib.errors import StoreError
 from ragib.extras import refuse_offline, require
 
 _PURPOSE = "the qdrant store"
@@ -59,9 +58,7 @@ def connect(url: str, key_env: str) -> Server:
     host = host_of(url, "url", "http://127.0.0.1:6333")
     refuse_offline(f"the Qdrant server {host}")
     library = require("qdrant_client", _PURPOSE)
-    key = os.environ.get(key_env, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"the environment variable {key_env} holds no API key")
+    key = api_key(key_env)
     client = library.QdrantClient(
         url=url,
         timeout=_TIMEOUT,

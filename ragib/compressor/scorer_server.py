@@ -8,14 +8,13 @@ prompt, `null` for its first token.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
-from ragib.addresses import host_of, is_loopback
+from ragib.addresses import api_key, host_of, is_loopback
 from ragib.compressor.ib_score import LogProbability, Scorer
 from ragib.compressor.scorers import tokenised
-from ragib.errors import ConfigError, GenerationError
+from ragib.errors import GenerationError
 from ragib.extras import refuse_offline, require
 from ragib.text import batched, one_line
 
@@ -64,9 +63,7 @@ def server_scorer(
     local = is_loopback(host)
     if not local:
         refuse_offline(f"the server {host}")
-    key = os.environ.get(api_key_env, "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"the environment variable {api_key_env} holds no API key")
+    key = api_key(api_key_env)
     url = base_url.rstrip("/") + "/completions"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -12,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ragib.addresses import host_of, is_loopback
+from ragib.addresses import api_key, host_of, is_loopback
 from ragib.config import GeneratorConfig
 from ragib.errors import ConfigError, GenerationError
 from ragib.extras import refuse_offline, require
@@ -65,9 +64,7 @@ class OpenAIGenerator:
         self._httpx = require("httpx", "the openai generator")
         self._config = config
         self._url = config.base_url.rstrip("/") + "/chat/completions"
-        self._key = os.environ.get(config.api_key_env, "").strip()
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise ConfigError(f"the environment variable {config.api_key_env} holds no API key")
+        self._key = api_key(config.api_key_env)
         self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
             WeakKeyDictionary()
         )
@@ -160,13 +157,8 @@ class OpenAIGenerator:
             await asyncio.sleep(backoff.wait(reason, retry_after))
 
     def _body(self, request: Request, *, stream: bool) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self._config.model,
-            "messages": chat(request, structured=self._config.structured),
-            "max_tokens": self._config.max_tokens,
-            "temperature": self._config.temperature,
-            "seed": self._config.seed,
-        }
+        body = self._common(self._config.max_tokens, request.salt)
+        body["messages"] = chat(request, structured=self._config.structured)
         if stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if self._config.structured:
@@ -176,8 +168,18 @@ class OpenAIGenerator:
             body["stop"] = list(self._config.stop)
         if self._config.priority:
             body["priority"] = self._config.priority
-        if request.salt and self._config.cache_salt:
-            body["cache_salt"] = request.salt
+        return body
+
+    def _common(self, max_tokens: int, salt: str | None) -> dict[str, Any]:
+        """Return what the bodies of all requests have, whatever is asked."""
+        body: dict[str, Any] = {
+            "model": self._config.model,
+            "max_tokens": max_tokens,
+            "temperature": self._config.temperature,
+            "seed": self._config.seed,
+        }
+        if salt and self._config.cache_salt:
+            body["cache_salt"] = salt
         return body
 
     def _client(self) -> httpx.AsyncClient:
