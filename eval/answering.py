@@ -11,7 +11,7 @@ from ragib.eval.builds import Built
 from ragib.eval.evalset import EvalQuery
 from ragib.eval.measures import document_scores
 from ragib.eval.stages import Failure, Stages
-from ragib.generators.base import Generation, Request
+from ragib.generators.base import Generation, Request, request_for
 from ragib.generators.citations import verify
 from ragib.indexes.index import Index
 from ragib.pipeline import RAG
@@ -179,10 +179,7 @@ def _reranked(value: Ranked | Failure, k: int) -> Found | Failure:
 def _request(question: str, found: Found | Failure, kept: Compressed | Failure) -> Request | None:
     if isinstance(found, Failure) or isinstance(kept, Failure):
         return None
-    if kept.abstained or not kept.evidence:
-        return None
-    titles = {hit.passage.id: hit.passage.title for hit in found.hits if hit.passage.title}
-    return Request(question, kept.evidence, titles)
+    return request_for(question, found.hits, kept)
 
 
 def _reply(question: str, found: s.Made, kept: s.Made, made: s.Made | None) -> Reply:

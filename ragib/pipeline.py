@@ -14,7 +14,7 @@ from ragib.compressor.registry import load_compressor
 from ragib.config import CompressorConfig, Config, GeneratorConfig, load_config
 from ragib.encoders import Encoder
 from ragib.errors import GenerationError, InputError
-from ragib.generators.base import Generation, Generator, Request
+from ragib.generators.base import Generation, Generator, Request, request_for
 from ragib.generators.citations import verify
 from ragib.generators.registry import load_generator
 from ragib.generators.running import iterate
@@ -47,10 +47,7 @@ class _Found:
     @property
     def request(self) -> Request | None:
         """What the generator is asked, or nothing if there is nothing to answer from."""
-        if self.compressed.abstained or not self.compressed.evidence:
-            return None
-        titles = {hit.passage.id: hit.passage.title for hit in self.hits if hit.passage.title}
-        return Request(self.question, self.compressed.evidence, titles, self.salt)
+        return request_for(self.question, self.hits, self.compressed, self.salt)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ragib.types import Evidence
+from ragib.types import Compressed, Evidence, Hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,20 @@ class Request:
     evidence: tuple[Evidence, ...]
     titles: Mapping[str, str] = field(default_factory=dict)
     salt: str | None = None
+
+
+def request_for(
+    question: str, hits: Iterable[Hit], kept: Compressed, salt: str | None = None
+) -> Request | None:
+    """Return what a generator is asked, or nothing if there is nothing to answer from."""
+    if kept.abstained or not kept.evidence:
+        return None
+    return Request(question, kept.evidence, titles_of(hits), salt)
+
+
+def titles_of(hits: Iterable[Hit]) -> dict[str, str]:
+    """Return passage id -> title of its document, for those that have one."""
+    return {hit.passage.id: hit.passage.title for hit in hits if hit.passage.title}
 
 
 @dataclass(frozen=True, slots=True)

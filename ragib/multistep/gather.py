@@ -15,6 +15,7 @@ from time import monotonic
 
 from ragib.compressor.base import Compressor
 from ragib.config import StepsConfig
+from ragib.generators.base import titles_of
 from ragib.generators.completing import Completer, Message
 from ragib.multistep.asking import MAX_TOKENS, Plan, ask, next_chat, split_chat
 from ragib.multistep.judge import Judge, Verdict
@@ -254,4 +255,4 @@ class _Walk:
 
     def titles(self) -> dict[str, str]:
         """Return the titles of the passages, by passage id."""
-        return {name: hit.passage.title for name, hit in self.pool.items() if hit.passage.title}
+        return titles_of(self.pool.values())
