@@ -8,6 +8,17 @@ import click
 
 from ragib.cli.common import PATH, echo_json, example, json_option, output, progress_bar
 
+_data_option = click.option(
+    "--data",
+    metavar="FILE",
+    required=True,
+    multiple=True,
+    help="Questions: JSON lines, or hub:OWNER/NAME[/CONFIG][:SPLIT].",
+)
+_source_option = click.option(
+    "--source", "sources", multiple=True, help="Take only records of this source."
+)
+
 
 @click.group(epilog=example("ragib train compressor --data train.jsonl.gz --out my-weights"))
 def train() -> None:
@@ -30,13 +41,7 @@ def train() -> None:
     show_default=True,
     help="An encoder that scores sentences, or a language model that copies them.",
 )
-@click.option(
-    "--data",
-    metavar="FILE",
-    required=True,
-    multiple=True,
-    help="Questions: JSON lines, or hub:OWNER/NAME[/CONFIG][:SPLIT].",
-)
+@_data_option
 @click.option("--dev", metavar="FILE", type=PATH, help="Questions for early stopping.")
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="Weights and checkpoints.")
 @click.option(
@@ -59,7 +64,7 @@ def train() -> None:
     help="Train low-rank adapters in place of the whole encoder; try --rate 1e-3 with them. A "
     "language model always has them, of rank 16.",
 )
-@click.option("--source", "sources", multiple=True, help="Take only records of this source.")
+@_source_option
 @click.option(
     "--times",
     type=(str, click.IntRange(min=1)),
@@ -238,13 +243,7 @@ def compressor(
         "ragib index docs/ --out idx --set index.multivector.projection=my-head",
     )
 )
-@click.option(
-    "--data",
-    metavar="FILE",
-    required=True,
-    multiple=True,
-    help="Questions: JSON lines, or hub:OWNER/NAME[/CONFIG][:SPLIT].",
-)
+@_data_option
 @click.option("--out", metavar="DIR", type=PATH, required=True, help="The head; token vectors.")
 @click.option("--encoder", default="embedded", show_default=True, help="Whose vectors it takes.")
 @click.option("--dim", type=click.IntRange(min=8), default=128, show_default=True)
@@ -263,7 +262,7 @@ def compressor(
     type=PATH,
     help="A trained compressor whose margins of relevance are learned in place of the contrast.",
 )
-@click.option("--source", "sources", multiple=True, help="Take only records of this source.")
+@_source_option
 @click.option("--questions", type=click.IntRange(min=1), default=3000, show_default=True)
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True)

@@ -21,9 +21,15 @@ from ragib.compressor.ib_score import Judge, Kept
 from ragib.compressor.model import EvidenceModel
 from ragib.compressor.prompt import block, completion, prompt
 from ragib.compressor.selection import sentence_spans
-from ragib.compressor.training.data import evidence_sentences
 from ragib.compressor.training.records import LabelledPassage, Record
-from ragib.compressor.training.silver import Place, candidate_sets, one_hop, place_text, word_set
+from ragib.compressor.training.silver import (
+    Place,
+    candidate_sets,
+    labelled,
+    one_hop,
+    place_text,
+    word_set,
+)
 from ragib.compressor.windows import tokenise
 from ragib.compressor.writers import written_tokens
 from ragib.text import count_words
@@ -88,13 +94,8 @@ def choices(record: Record) -> list[tuple[Place, ...]]:
     A question whose answers are not known, or that needs several passages, has only the evidence
     it came with, for no judge can tell what else would do.
     """
-    labelled = tuple(
-        (number, span)
-        for number, passage in enumerate(record.passages)
-        for span in evidence_sentences(passage)
-    )
     if record.answerable and not one_hop(record):
-        return [labelled] if labelled else []
+        return [places for places in [labelled(record)] if places]
     sets = candidate_sets(record) if record.answerable else []
     whole = tuple(
         (number, span)

@@ -40,6 +40,7 @@ from ragib.compressor.training.tuning import LOG, MERGED, PURPOSE, Tuning, tune
 from ragib.config import EncoderConfig
 from ragib.errors import InputError
 from ragib.extras import require
+from ragib.indexes.durable import replace_file
 from ragib.models import locate
 from ragib.text import batched
 
@@ -244,6 +245,4 @@ def _publish(merged: Path, out: Path, summary: dict[str, Any], max_tokens: int) 
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(values) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_file(path, json.dumps(values).encode() + b"\n")

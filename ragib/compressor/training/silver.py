@@ -91,13 +91,17 @@ def candidate_sets(record: Record) -> list[tuple[Place, ...]]:
         for number, passage in enumerate(record.passages)
         for span in answer_sentences(passage)
     ]
-    labelled = [
+    sets = [*((place,) for place in with_answer), tuple(with_answer), _greedy(record)]
+    return [places for places in dict.fromkeys([*sets, labelled(record)]) if places]
+
+
+def labelled(record: Record) -> tuple[Place, ...]:
+    """Return the evidence that a record came with."""
+    return tuple(
         (number, span)
         for number, passage in enumerate(record.passages)
         for span in evidence_sentences(passage)
-    ]
-    sets = [*((place,) for place in with_answer), tuple(with_answer), _greedy(record)]
-    return [places for places in dict.fromkeys([*sets, tuple(labelled)]) if places]
+    )
 
 
 def one_hop(record: Record) -> bool:

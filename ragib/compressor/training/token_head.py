@@ -32,10 +32,10 @@ from ragib.compressor.training.run import split
 from ragib.compressor.training.token_states import TokenStates, token_states
 from ragib.encoders import Encoder, load_encoder
 from ragib.errors import InputError
-from ragib.indexes.durable import sha256_of
+from ragib.indexes.durable import replace_file, sha256_of
 from ragib.indexes.projection import fit_projection
 from ragib.indexes.resume import digest_of
-from ragib.indexes.token_head import NAME, write_head
+from ragib.indexes.token_head import NAME, projectable, write_head
 
 HELD_OUT = 0.03
 """Share of the questions of each source that are held out to compare the head with its start."""
@@ -85,7 +85,7 @@ def train_head(
     known, held = split(records, HELD_OUT)
     known, held = _drawn(known, plan, plan.questions), _drawn(held, plan, _MOST_HELD_OUT)
     encoder = load_encoder(plan.encoder)
-    if encoder.trained_projection or encoder.token_dim <= plan.dim:
+    if not projectable(encoder, plan.dim):
         raise InputError(
             f"{encoder.name}: its token vectors have {encoder.token_dim} dimensions and are "
             f"indexed as they are; there is no head to train"
@@ -170,7 +170,5 @@ def _taught(
     if kept.get("of") != key:
         scores = relevances(load(weights), records, made, progress)
         kept = {"of": key, "scores": scores}
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(kept) + "\n", encoding="utf-8")
-        part.replace(path)
+        replace_file(path, json.dumps(kept).encode() + b"\n")
     return list(kept["scores"])
